@@ -1,0 +1,38 @@
+"""Every error a user can meet; each message says what is wrong, where, and what to do next."""
+
+from __future__ import annotations
+
+
+class AvperceptionError(Exception):
+    """Base of all errors raised on purpose; the command line shows its text as one line."""
+
+
+class ConfigurationError(AvperceptionError):
+    """A parameter, an argument or a configuration file holds a value that cannot be used."""
+
+
+class ModelError(AvperceptionError):
+    """A model card or the network file behind it is missing, altered or of an unknown form."""
+
+
+class EngineError(AvperceptionError):
+    """An inference engine cannot be made or executed."""
+
+
+class BagError(AvperceptionError):
+    """A recording cannot be read, is cut off, or cannot be written."""
+
+
+class TransformError(AvperceptionError):
+    """The transform between two frames is not known at the wanted time."""
+
+
+class MessageError(AvperceptionError):
+    """One sensor message cannot be used; it is dropped and counted under `reason`.
+
+    `reason` is a short snake_case key (for counters and `/diagnostics`), the text the explanation.
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
