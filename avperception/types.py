@@ -2,7 +2,8 @@
 
 Conventions, everywhere in the package:
 
-- times are integer nanoseconds (`stamp_ns`), lengths metres, angles radians, images `(height, width[, channels])`;
+- times are integer nanoseconds (`stamp_ns`), lengths metres, angles radians;
+- images are `(height, width)` or `(height, width, channels)`;
 - 2D boxes are `x1 y1 x2 y2` in pixels of the original image whose left and top edges are at 0 and whose
   right and bottom edges are at width and height; points projected by a camera matrix follow OpenCV, where
   the centre of the first pixel is at (0, 0): half a pixel lies between the two;

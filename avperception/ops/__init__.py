@@ -1,0 +1,1 @@
+"""Pure array functions: `cpu` is the reference, written in NumPy and OpenCV."""
