@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -168,18 +169,26 @@ def argmax_labels(
     `class_ids[k][c]` is the class of channel c of output k; None leaves what an earlier output said.
     """
     for logits, ids in zip(outputs, class_ids, strict=True):
-        table = np.array([0 if class_id is None else class_id for class_id in ids], dtype=np.uint8)
-        overwrites = np.array([class_id is not None for class_id in ids])
-        best = logits[0, 1] > logits[0, 0] if len(ids) == 2 else logits[0].argmax(axis=0)
-        best = best.astype(np.uint8)
-        if overwrites.all():
-            cv2.LUT(best, _lookup(table), dst=labels)
-        else:
-            np.copyto(labels, table[best], where=overwrites[best])
+        winner = _argmax_channel(logits[0].astype(np.float32, copy=False))
+        for channel, class_id in enumerate(ids):
+            if class_id is not None:
+                _assign(labels, class_id, where=cv2.compare(winner, channel, cv2.CMP_EQ))
 
 
-def _lookup(table: UInt8) -> UInt8:
-    return np.pad(table, (0, 256 - len(table)))
+def _argmax_channel(logits: Float32) -> UInt8:
+    """Argmax over the first axis, the first channel winning a tie; NumPy's own walks memory the wrong way."""
+    winner = np.zeros(logits.shape[1:], dtype=np.uint8)
+    best = logits[0]
+    for channel in range(1, len(logits)):
+        _assign(winner, channel, where=cv2.compare(logits[channel], best, cv2.CMP_GT))
+        best = np.maximum(best, logits[channel])
+    return winner
+
+
+def _assign(target: UInt8, value: int, where: UInt8) -> None:
+    """Set `target` to `value` where the mask is 255, not 0; without branches, so ragged masks cost nothing."""
+    np.bitwise_and(target, ~where, out=target)
+    np.bitwise_or(target, where & np.uint8(value), out=target)
 
 
 def labels_to_image(labels: UInt8, placement: Placement, width: int, height: int) -> UInt8:
@@ -196,9 +205,12 @@ def labels_to_image(labels: UInt8, placement: Placement, width: int, height: int
 
 def transform_points(points: NDArray[Any], T_target_source: Float64) -> Float32:
     """Map points (N, 3) by a 4x4 transform; the result is float32, the sum done in float32."""
-    rotation = T_target_source[:3, :3].astype(np.float32)
-    translation = T_target_source[:3, 3].astype(np.float32)
-    return points @ rotation.T + translation
+    T = T_target_source.astype(np.float32)
+    x, y, z = np.ascontiguousarray(points.T, dtype=np.float32)
+    result = np.empty((len(x), 3), dtype=np.float32)
+    for row in range(3):
+        result[:, row] = x * T[row, 0] + y * T[row, 1] + z * T[row, 2] + T[row, 3]
+    return result
 
 
 def within_range(points_sensor: Float32, min_range: float, max_range: float) -> Bool:
@@ -260,14 +272,12 @@ def project_points(
     distortion is monotonic: a polynomial lens model folds far points back into the picture there.
     """
     x, y, z = points_camera.T
-    limit = distortion_limit(D, distortion_model)
-    in_front = z > 0.1
-    depth = np.where(in_front, z, np.float32(1))
-    with np.errstate(over="ignore"):
-        normalised = np.stack([x / depth, y / depth], axis=1)
-        radius = np.hypot(normalised[:, 0], normalised[:, 1])
-    rows = np.flatnonzero(in_front & (radius <= limit))
-    pixels = distort(normalised[rows].astype(np.float64), K, D, distortion_model)
+    limit = np.float32(visible_radius(K, D, distortion_model, width, height))
+    rows = np.flatnonzero((z > 0.1) & (np.abs(x) <= limit * z) & (np.abs(y) <= limit * z))
+    normalised = (points_camera[rows, :2] / points_camera[rows, 2:]).astype(np.float64)
+    rows_in_lens = np.hypot(normalised[:, 0], normalised[:, 1]) <= limit
+    rows, normalised = rows[rows_in_lens], normalised[rows_in_lens]
+    pixels = distort(normalised, K, D, distortion_model)
     inside = (pixels >= -0.5).all(axis=1) & (pixels[:, 0] < width - 0.5) & (pixels[:, 1] < height - 0.5)
     return pixels[inside].astype(np.float32), rows[inside]
 
@@ -295,6 +305,27 @@ def undistort(pixels: NDArray[Any], K: Float64, D: Float64, distortion_model: st
     stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-9)
     lens = D if np.any(D) else np.zeros(5)
     return cv2.undistortPointsIter(points, K, lens, np.eye(3), np.eye(3), stop).reshape(-1, 2)
+
+
+def visible_radius(K: Float64, D: Float64, distortion_model: str, width: int, height: int) -> float:
+    """Give the undistorted radius, tan of the angle to the axis, beyond which no ray meets the image."""
+    return _visible_radius(tuple(K.ravel()), tuple(D.ravel()), distortion_model, width, height)
+
+
+@lru_cache(maxsize=64)
+def _visible_radius(
+    K_values: tuple[float, ...], D_values: tuple[float, ...], distortion_model: str, width: int, height: int
+) -> float:
+    K, D = np.array(K_values).reshape(3, 3), np.array(D_values)
+    limit = distortion_limit(D, distortion_model)
+    corners = np.array([[x, y] for x in (-0.5, width - 0.5) for y in (-0.5, height - 0.5)])
+    at_corners = np.hypot(*((corners - K[:2, 2]) / K[[0, 1], [0, 1]]).T).max()
+    if not np.any(D):
+        return min(limit, float(at_corners) * 1.001)
+    radius = np.tan(np.linspace(0.0, np.arctan(min(limit, 1e3)), 2000))
+    axis = np.stack([radius, np.zeros_like(radius)], axis=1)
+    inside = np.abs(distort(axis, np.eye(3), D, distortion_model)[:, 0]) <= at_corners * 1.05
+    return float(radius[min(np.flatnonzero(inside)[-1] + 1, len(radius) - 1)])
 
 
 def distortion_limit(D: Float64, distortion_model: str) -> float:
