@@ -186,7 +186,7 @@ def _argmax_channel(logits: Float32) -> UInt8:
 
 
 def _assign(target: UInt8, value: int, where: UInt8) -> None:
-    """Set `target` to `value` where the mask is 255, not 0; without branches, so ragged masks cost nothing."""
+    """Set `target` to `value` where the mask is 255, not 0; free of branches, which ragged masks make slow."""
     np.bitwise_and(target, ~where, out=target)
     np.bitwise_or(target, where & np.uint8(value), out=target)
 
@@ -220,29 +220,31 @@ def within_range(points_sensor: Float32, min_range: float, max_range: float) -> 
 
 
 def ground_height(
-    points: Float32, origin: Float64, max_range: float, max_slope: float, tolerance: float
+    points: Float32, sensor: Float64, max_range: float, max_slope: float, tolerance: float
 ) -> Float32:
     """Estimate the height of the ground below each point (N, 3), z up, as (N,).
 
-    A polar grid around `origin` (3,), the foot of the sensor on the ground, holds the lowest point of
-    every cell. Going outward, a cell's lowest point is ground when the ground known so far reaches it
-    with at most `max_slope` plus `tolerance` [m]; else the known height goes on. A median over
-    neighbouring sectors takes out cells that hold nothing but an object. (The idea of ring-wise
-    slope limits: Himmelsbach et al., IV 2010.)
+    A polar grid around the `sensor` (3,) holds the lowest point of every cell; the median of them
+    within 15 m is the height to start from. Going outward, a cell's lowest point is ground when the
+    ground known so far reaches it with at most `max_slope` plus `tolerance` [m]; else the known height
+    goes on. A median over neighbouring sectors takes out cells that hold nothing but an object.
+    (The idea of ring-wise slope limits: Himmelsbach et al., IV 2010.)
     """
     sectors, ring_width = 180, 1.0
     rings = int(np.ceil(max_range / ring_width)) + 1
-    offset = points[:, :2] - origin[:2].astype(np.float32)
+    offset = points[:, :2] - sensor[:2].astype(np.float32)
     sector = ((np.arctan2(offset[:, 1], offset[:, 0]) / np.float32(2 * np.pi) + 0.5) * sectors).astype(
         np.int32
     )
     ring = (np.hypot(offset[:, 0], offset[:, 1]) / ring_width).astype(np.int32)
     cell = (sector % sectors) * rings + np.minimum(ring, rings - 1)
-    lowest = np.full(sectors * rings, np.inf, dtype=np.float32)
-    np.minimum.at(lowest, cell, points[:, 2])
-    height = _spread_outward(
-        lowest.reshape(sectors, rings), float(origin[2]), max_slope * ring_width, tolerance
-    )
+    lowest_of_cell = np.full(sectors * rings, np.inf, dtype=np.float32)
+    np.minimum.at(lowest_of_cell, cell, points[:, 2])
+    lowest = lowest_of_cell.reshape(sectors, rings)
+    near = lowest[:, : int(15 / ring_width)]
+    near = near[np.isfinite(near)]
+    start = float(np.median(near)) if len(near) else 0.0
+    height = _spread_outward(lowest, start, max_slope * ring_width, tolerance)
     neighbours = np.stack([np.roll(height, shift, axis=0) for shift in (-2, -1, 0, 1, 2)])
     return np.asarray(np.median(neighbours, axis=0).ravel()[cell], dtype=np.float32)
 

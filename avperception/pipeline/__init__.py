@@ -1,0 +1,1 @@
+"""The stages between a sensor's message and the published result; none of them knows ROS."""

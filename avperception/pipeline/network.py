@@ -1,0 +1,56 @@
+"""A network in use by one camera: its card, its execution context, and the image put into its input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from avperception.engines.engine import Engine
+from avperception.models.card import ModelCard
+from avperception.ops.placement import Placement, letterbox, stretch
+from avperception.pipeline.device import Device
+from avperception.types import Image
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model card and the engine made from its file; shared by every camera that uses it."""
+
+    card: ModelCard
+    engine: Engine
+
+
+class NetworkRunner:
+    """Preprocesses images into one network's input and runs it; the buffers belong to this runner."""
+
+    def __init__(self, network: Network, device: Device) -> None:
+        self.card = network.card
+        self.device = device
+        self.context = network.engine.create_context()
+        spec = self.card.input
+        self._tensor = self.context.inputs[spec.tensor]
+        self.input_height, self.input_width = self._tensor.shape[2:]
+        std = np.asarray(spec.std, dtype=np.float32)
+        self._gain = np.float32(spec.scale) / std
+        self._offset = -np.asarray(spec.mean, dtype=np.float32) / std
+
+    def place(self, image: Image) -> Placement:
+        """Say where this image will lie in the network's input."""
+        source, target = (image.width, image.height), (self.input_width, self.input_height)
+        if self.card.input.resize == "stretch":
+            return stretch(source, target)
+        return letterbox(source, target, centred=self.card.input.anchor == "center")
+
+    def preprocess(self, image: Image, placement: Placement) -> None:
+        """Write the image into the network's input tensor as the card asks for it."""
+        spec = self.card.input
+        self.device.ops.preprocess(
+            image,
+            self._tensor,
+            placement,
+            colour=spec.colour,
+            gain=self._gain,
+            offset=self._offset,
+            pad_value=spec.pad_value,
+        )
