@@ -1,0 +1,88 @@
+"""Creates the virtual environment and installs Python packages into it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from environment.commands import child_environment, run_logged
+from environment.places import Places
+
+FOR_EVERYONE = ("runtime.txt", "development.txt")
+FOR_WHEELS = ("ros.txt", "messages.txt")
+
+
+def create_venv(places: Places, with_ros_installation: bool) -> None:
+    """Make a new, empty virtual environment in the place of whatever was there."""
+    shutil.rmtree(places.venv, ignore_errors=True)
+    options = ["--system-site-packages"] if with_ros_installation else []
+    log = places.work / "venv.log"
+    environment = child_environment(places, with_ros_installation)
+    run_logged([sys.executable, "-m", "venv", *options, places.venv], log, environment)
+
+
+def install_pinned(places: Places) -> None:
+    """Install everything, ROS 2 wheels included, in the versions of constraints.txt."""
+    files = [places.requirements / name for name in (*FOR_EVERYONE, *FOR_WHEELS)]
+    constraints = places.requirements / "constraints.txt"
+    _pip_install(places, _each("--requirement", files), constraints, with_ros_installation=False)
+
+
+def install_missing(places: Places) -> None:
+    """Install what the system's own Python packages do not offer; those that it has stay as they are."""
+    wanted = [line for name in FOR_EVERYONE for line in requirement_lines(places.requirements / name)]
+    if importlib.util.find_spec("cv2"):  # Debian's python3-opencv does not tell pip that it is there
+        wanted = [line for line in wanted if not line.startswith("opencv-python")]
+    constraints = places.work / "constraints.txt"
+    pinned = requirement_lines(places.requirements / "constraints.txt")
+    constraints.write_text("\n".join([*_not_installed(pinned), *_numpy_of_the_system()]) + "\n")
+    _pip_install(places, wanted, constraints, with_ros_installation=True)
+
+
+def install_project(places: Places, with_ros_installation: bool) -> None:
+    """Install avperception so that the checkout itself is what runs."""
+    options = ["--no-deps", "--no-build-isolation", "--editable", places.root]
+    _pip(places, options, "project", with_ros_installation)
+
+
+def requirement_lines(file: Path) -> list[str]:
+    """The requirements of a requirement file without comments and empty lines."""
+    lines = (line.split("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line]
+
+
+def _pip_install(
+    places: Places, wanted: list[str | Path], constraints: Path, with_ros_installation: bool
+) -> None:
+    _pip(places, [*wanted, "--constraint", constraints], "packages", with_ros_installation)
+
+
+def _pip(places: Places, arguments: list[str | Path], log_name: str, with_ros_installation: bool) -> None:
+    command = [places.python, "-m", "pip", "install", "--no-input", "--progress-bar", "off", *arguments]
+    environment = child_environment(places, with_ros_installation)
+    run_logged(command, places.work / f"{log_name}.log", environment)
+
+
+def _not_installed(pinned: list[str]) -> list[str]:
+    return [line for line in pinned if _installed_version(re.split("[=;]", line)[0]) is None]
+
+
+def _numpy_of_the_system() -> list[str]:
+    """Keep NumPy's major version: the C extensions of the ROS installation were built against it."""
+    version = _installed_version("numpy")
+    return [f"numpy<{int(version.split('.')[0]) + 1}"] if version else []
+
+
+def _installed_version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _each(option: str, values: list[Path]) -> list[str | Path]:
+    return [argument for value in values for argument in (option, value)]
