@@ -1,0 +1,62 @@
+# `make demo` and `make test` do all their set-up. PYTHON picks the interpreter (3.10 to 3.13) of .venv,
+# SHARED the folder with recordings and networks.
+PYTHON ?= python3
+SHARED ?= ../shared
+
+BIN := .venv/bin
+DEMO := out/demo
+SOURCES = $(shell find avperception config -name '__pycache__' -prune -o -type f -print)
+
+# An environment inherited from a Python of another venv with ROS wheels would load that one's libraries.
+ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
+endif
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo recordings test lint format clean distclean
+
+help: ## Say what the targets do
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+setup: ## Make .venv with everything in it: ROS 2, its messages, the libraries, avperception
+	@$(PYTHON) tools/setup_environment.py
+
+demo: $(DEMO)/kitti/metrics.json $(DEMO)/video/metrics.json ## Replay the recordings of ../shared through the node
+	@echo "Look at the pictures in $(DEMO)/kitti and $(DEMO)/video"
+
+$(DEMO)/%/metrics.json: $(DEMO)/%.mcap $(SOURCES) | setup
+	$(BIN)/avperception models pull yolox_nano --from $(SHARED)/models/yolox_nano_416.onnx
+	$(BIN)/avperception models pull twinlitenet --from $(SHARED)/models/twinlitenet_360x640.onnx
+	@rm -rf $(@D)
+	$(BIN)/avperception replay $< --out $(@D)
+
+$(DEMO)/kitti.mcap: | recordings setup
+	@mkdir -p $(@D)
+	$(BIN)/avperception convert kitti $(SHARED)/data/kitti/training $@
+
+$(DEMO)/video.mcap: | recordings setup
+	@mkdir -p $(@D)
+	$(BIN)/avperception convert video $(SHARED)/data/video/solidWhiteRight.mp4 $@
+
+recordings:
+	@test -d $(SHARED)/data || { echo "make demo: no recordings in $(SHARED): name their folder with" \
+		"\`make demo SHARED=FOLDER\`, or replay your own: \`$(BIN)/avperception replay BAG --out out/mine\`" >&2; exit 2; }
+
+test: lint ## Run all checks and tests
+	$(BIN)/python -m pytest
+
+lint: setup ## Check style and types
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+format: setup ## Bring the code into the project's style
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+clean: ## Remove what was computed: recordings, builds, caches
+	rm -rf out build install log dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+distclean: clean ## Remove .venv as well
+	rm -rf .venv

@@ -1,0 +1,8 @@
+"""Makes the set-up's modules, which lie outside the package, importable."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
