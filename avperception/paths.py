@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,14 +28,13 @@ def share_directory() -> Path:
     )
 
 
-def _candidates() -> list[Path]:
+def _candidates() -> Iterator[Path]:
     source_tree = Path(__file__).resolve().parent.parent
-    found = [source_tree] if (source_tree / "package.xml").is_file() else []
-    try:
+    if (source_tree / "package.xml").is_file():
+        yield source_tree
+    # The ament index raises OSError where no ROS environment is sourced.
+    with suppress(ImportError, LookupError, OSError):
         from ament_index_python.packages import get_package_share_directory
 
-        found.append(Path(get_package_share_directory("avperception")))
-    except (ImportError, LookupError):
-        pass
-    found.append(Path(sys.prefix) / "share" / "avperception")
-    return found
+        yield Path(get_package_share_directory("avperception"))
+    yield Path(sys.prefix) / "share" / "avperception"

@@ -16,12 +16,19 @@ Rows = NDArray[np.int64]
 
 
 def clusters(points: Float32, reach: float) -> list[Rows]:
-    """Split points (N, 3) into groups linked by steps of at most `reach` [m] in the ground plane."""
+    """Split points (N, 3) into groups linked by steps of about `reach` [m] in the ground plane.
+
+    Points are first gathered in cells of a quarter of the reach, whose centres are then linked: a wall
+    of thousands of points would have millions of pairs.
+    """
     if not len(points):
         return []
-    pairs = cKDTree(points[:, :2]).query_pairs(reach, output_type="ndarray")
-    links = coo_matrix((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(len(points),) * 2)
-    count, labels = connected_components(links, directed=False)
+    cell = reach / 4
+    cells, cell_of_point = np.unique(np.floor(points[:, :2] / cell), axis=0, return_inverse=True)
+    pairs = cKDTree(cells * cell).query_pairs(reach, output_type="ndarray")
+    links = coo_matrix((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(len(cells),) * 2)
+    count, label_of_cell = connected_components(links, directed=False)
+    labels = label_of_cell[cell_of_point.ravel()]
     order = np.argsort(labels, kind="stable")
     return np.split(order, np.searchsorted(labels[order], np.arange(1, count)))
 

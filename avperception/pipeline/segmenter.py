@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from avperception.models.card import BACKGROUND
 from avperception.pipeline.device import Device
 from avperception.pipeline.network import Network, NetworkRunner
 from avperception.pipeline.stopwatch import Stopwatch
 from avperception.types import UNLABELLED, Image, UInt8
-
-BACKGROUND = "background"
-"""A channel of this name leaves what an earlier output of the same network has said."""
 
 
 class Segmenter:

@@ -98,13 +98,15 @@ class Synchronizer:
         """Give the sets whose waiting time is over at `now_ns`."""
         return self._release(now_ns)
 
-    def reset(self) -> list[SyncedSet]:
-        """Forget all results, for time has jumped; gives the sweeps that waited, with what they have."""
+    def restart_camera(self, camera: str) -> None:
+        """Forget this camera's results, for its stamps went backwards."""
+        state = self._cameras[camera]
+        self._cameras[camera] = _Camera(state.offset_ns, in_work=state.in_work)
+
+    def restart_lidar(self) -> list[SyncedSet]:
+        """Give the sweeps that wait with what they have, for their stamps or the clock went backwards."""
         waiting = [self._set_of(sweep) for sweep in self._sweeps]
         self._sweeps.clear()
-        for state in self._cameras.values():
-            state.results.clear()
-            state.last_ns = state.period_ns = None
         return waiting
 
     def _release(self, now_ns: int | None) -> list[SyncedSet]:

@@ -1,0 +1,1 @@
+"""The ROS 2 side: nodes, conversions between messages and the package's own types, diagnostics."""

@@ -1,0 +1,44 @@
+"""sensor_msgs CameraInfo to CameraModel (REP-104)."""
+
+from __future__ import annotations
+
+import numpy as np
+from sensor_msgs.msg import CameraInfo
+
+from avperception.errors import MessageError
+from avperception.types import CameraModel
+
+_COEFFICIENTS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (0, 8, 12, 14), "equidistant": (0, 4)}
+
+
+def camera_model_from_message(message: CameraInfo) -> CameraModel:
+    """Read the calibration of the image as it is delivered: binning and region of interest are applied.
+
+    K is given for the full resolution; the region of interest shifts the principal point, binning
+    divides the pixels. Raises MessageError: `uncalibrated`, `unknown_distortion_model`, `bad_camera_info`.
+    """
+    K = np.array(message.k, dtype=np.float64).reshape(3, 3)
+    D = np.array(message.d, dtype=np.float64)
+    if K[0, 0] == 0.0:
+        raise MessageError("uncalibrated", "camera_info has K[0] = 0: the camera is not calibrated")
+    model = message.distortion_model or "plumb_bob"
+    if model not in _COEFFICIENTS:
+        raise MessageError(
+            "unknown_distortion_model", f"distortion_model {model!r} is not one of {', '.join(_COEFFICIENTS)}"
+        )
+    if len(D) not in _COEFFICIENTS[model]:
+        raise MessageError("bad_camera_info", f"{model} with {len(D)} coefficients is not defined")
+    if not (np.isfinite(K).all() and np.isfinite(D).all() and K[0, 0] > 0 and K[1, 1] > 0):
+        raise MessageError("bad_camera_info", "K and D must be finite with positive focal lengths")
+    if message.width == 0 or message.height == 0:
+        raise MessageError("bad_camera_info", f"the image size is {message.width}x{message.height}")
+    roi = message.roi
+    width, height = roi.width or message.width, roi.height or message.height
+    binning_x, binning_y = max(1, message.binning_x), max(1, message.binning_y)
+    K[:2, 2] -= (roi.x_offset, roi.y_offset)
+    # Pixel centres are at whole numbers, so a binned pixel's centre lies between those of its parts.
+    K[0, 2] = (K[0, 2] + 0.5) / binning_x - 0.5
+    K[1, 2] = (K[1, 2] + 0.5) / binning_y - 0.5
+    K[0, :2] /= binning_x
+    K[1, 1] /= binning_y
+    return CameraModel(width // binning_x, height // binning_y, K, D, model, message.header.frame_id)

@@ -1,0 +1,78 @@
+"""A topic the node subscribes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+
+from avperception.nodes import qos
+
+
+class Input:
+    """A subscription that exists while the node is active and notices publishers that cannot match."""
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        message_type: type[Any],
+        topic: str,
+        callback: Callable[[Any], None],
+        profile: QoSProfile | None = None,
+    ) -> None:
+        self._node = node
+        self.message_type = message_type
+        self._name = topic
+        self._callback = callback
+        self._profile = profile or qos.sensor()
+        self._subscription: Subscription | None = None
+        self._has_incompatible = False
+
+    def start(self) -> None:
+        """Subscribe."""
+        self._subscription = self._node.create_subscription(
+            self.message_type,
+            self._name,
+            self._callback,
+            self._profile,
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=self._on_incompatible, use_default_callbacks=False
+            ),
+            qos_overriding_options=qos.overridable(),
+        )
+
+    def stop(self) -> None:
+        """Unsubscribe."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+    @property
+    def topic(self) -> str:
+        """The topic's resolved name."""
+        return str(self._node.resolve_topic_name(self._name))
+
+    def incompatible_publishers(self) -> list[str]:
+        """Name the publishers whose best effort cannot serve a reliable subscription, with their node."""
+        if not self._has_incompatible:
+            return []
+        return [
+            f"{info.node_namespace.rstrip('/')}/{info.node_name} ({info.qos_profile.reliability.name})"
+            for info in self._node.get_publishers_info_by_topic(self.topic)
+            if (
+                info.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+                and self._profile.reliability == ReliabilityPolicy.RELIABLE
+            )
+            or info.qos_profile.durability < self._profile.durability
+        ]
+
+    def _on_incompatible(self, event: object) -> None:
+        self._has_incompatible = True
+        names = ", ".join(self.incompatible_publishers()) or "a publisher"
+        self._node.get_logger().warning(
+            f"{self.topic}: {names} offers a QoS that this subscription cannot use"
+        )

@@ -1,0 +1,127 @@
+"""The lidar's way through the node: subscription, transform, preparation for fusion."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import PointCloud2
+
+from avperception.errors import MessageError, TransformError
+from avperception.nodes.conversions.clouds import cloud_from_message
+from avperception.nodes.conversions.headers import stamp_ns
+from avperception.nodes.fusion_stage import FusionStage
+from avperception.nodes.input import Input
+from avperception.nodes.parameters import NodeParameters
+from avperception.nodes.source import Source
+from avperception.nodes.transforms import TransformTree
+from avperception.nodes.worker import Worker
+from avperception.pipeline.lidar import LidarPipeline
+from avperception.types import Float64, PointCloud
+
+SWEEPS_WAITING = 2
+
+
+@dataclass(frozen=True)
+class _Job:
+    message: PointCloud2
+    T_target_lidar: Float64
+    arrived_ns: int
+    start_ns: int
+
+
+class LidarChannel:
+    """Takes sweeps, looks up where the sensor was, and hands the prepared points to fusion.
+
+    A sweep whose transform is not known yet waits for it up to `sync.timeout`.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        parameters: NodeParameters,
+        transforms: TransformTree,
+        fusion: FusionStage,
+    ) -> None:
+        self.source = Source("lidar", node.get_logger())
+        self._node = node
+        self._target_frame = str(parameters["target_frame"])
+        self._timeout_ns = parameters.nanoseconds("sync.timeout")
+        self._transforms = transforms
+        self._fusion = fusion
+        self._pipeline = LidarPipeline(parameters.lidar)
+        self._last_ns: int | None = None
+        self._without_transform: deque[tuple[PointCloud2, int]] = deque(maxlen=SWEEPS_WAITING)
+        self._worker: Worker[_Job] = Worker("lidar", self._handle, self._overload, SWEEPS_WAITING)
+        self.input = Input(node, PointCloud2, "~/input/points", self._on_points)
+
+    def retry(self, now_ns: int) -> None:
+        """Look up again what had no transform; what has waited too long is dropped."""
+        for _ in range(len(self._without_transform)):
+            message, arrived_ns = self._without_transform.popleft()
+            if not self._submit(message, arrived_ns, last_try=now_ns - arrived_ns >= self._timeout_ns):
+                self._without_transform.append((message, arrived_ns))
+
+    @property
+    def is_idle(self) -> bool:
+        return self._worker.is_idle
+
+    def stop(self) -> None:
+        """End the subscription and the thread."""
+        self.input.stop()
+        self._worker.stop()
+
+    def _on_points(self, message: PointCloud2) -> None:
+        self.source.receive()
+        try:
+            stamp = stamp_ns(message.header)
+        except MessageError as error:
+            self.source.drop(error.reason, str(error))
+            return
+        if stamp == self._last_ns:
+            self.source.drop("duplicate_stamp", "two sweeps carry the same stamp: the second was dropped")
+            return
+        if self._last_ns is not None and stamp < self._last_ns:
+            self.source.note("time_jump", "stamps went backwards: what was pending is published, tracks end")
+            self._fusion.restart_lidar()
+        self._last_ns = stamp
+        now_ns = self._node.get_clock().now().nanoseconds
+        if not self._submit(message, now_ns, last_try=self._timeout_ns == 0):
+            self._without_transform.append((message, now_ns))
+
+    def _submit(self, message: PointCloud2, arrived_ns: int, last_try: bool) -> bool:
+        """Send a sweep to the worker; False when its transform is to be waited for."""
+        header = message.header
+        try:
+            T_target_lidar = self._transforms.lookup(self._target_frame, header.frame_id, stamp_ns(header))
+        except TransformError as error:
+            if last_try:
+                self.source.drop("no_transform", str(error))
+            return last_try
+        self._worker.submit(_Job(message, T_target_lidar, arrived_ns, time.perf_counter_ns()))
+        return True
+
+    def _overload(self, job: _Job) -> None:
+        self.source.drop("overload", "sweeps come faster than they are prepared: the oldest was dropped")
+
+    def _handle(self, job: _Job) -> None:
+        try:
+            cloud = self._cloud(job)
+            result = self._pipeline.process(cloud, job.T_target_lidar)
+        except MessageError as error:
+            self.source.drop(error.reason, str(error))
+            return
+        except Exception as error:  # a bad sweep must not end the thread; it is counted and shown
+            self.source.drop("internal_error", f"preparing a sweep failed: {error!r}")
+            return
+        self._fusion.add_lidar(result, job.arrived_ns)
+        latency_ms = (time.perf_counter_ns() - job.start_ns) / 1e6
+        self.source.process({**result.stage_ms, "lidar_latency": latency_ms})
+
+    def _cloud(self, job: _Job) -> PointCloud:
+        cloud = cloud_from_message(job.message)
+        if cloud.invalid:
+            self.source.note("invalid_points", f"{cloud.invalid} points are NaN or infinite: left out")
+        return cloud

@@ -1,0 +1,27 @@
+"""The networks that the parameters name, loaded once and shared by all cameras."""
+
+from __future__ import annotations
+
+from avperception.engines import load_engine
+from avperception.errors import ConfigurationError
+from avperception.models import find_card, locate
+from avperception.nodes.parameters import NodeParameters
+from avperception.pipeline.network import Network
+
+
+def load_network(parameters: NodeParameters, role: str, task: str) -> Network | None:
+    """Load the model of `role` (detector, segmenter), which must do `task`; None when it is ''.
+
+    Raises ModelError, EngineError or ConfigurationError.
+    """
+    name = str(parameters[f"{role}.model"])
+    if not name:
+        return None
+    card = find_card(name)
+    if card.task != task:
+        raise ConfigurationError(
+            f"{role}.model is {name!r}, a network for {card.task}: choose one for {task}, "
+            "`avperception models list` shows them"
+        )
+    engine = load_engine(locate(card), backend=str(parameters["backend"]), threads=int(parameters["threads"]))
+    return Network(card, engine)

@@ -1,0 +1,278 @@
+"""The perception node: camera images and lidar sweeps in, 2D and fused 3D detections out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock import Clock, JumpThreshold, TimeJump
+from rclpy.clock_type import ClockType
+from rclpy.duration import Duration
+from rclpy.exceptions import InvalidParameterValueException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.utilities import try_shutdown
+from tf2_msgs.msg import TFMessage
+
+from avperception.errors import AvperceptionError, TransformError
+from avperception.nodes import qos
+from avperception.nodes.camera_channel import CameraChannel
+from avperception.nodes.conversions.headers import header_message
+from avperception.nodes.diagnostics import StatusChange, diagnostic_array, source_status, status
+from avperception.nodes.fusion_stage import FusionStage
+from avperception.nodes.input import Input
+from avperception.nodes.lidar_channel import LidarChannel
+from avperception.nodes.memory import tune_malloc
+from avperception.nodes.networks import load_network
+from avperception.nodes.output import Output
+from avperception.nodes.parameters import NodeParameters
+from avperception.nodes.source import Source
+from avperception.nodes.transforms import TransformTree, make_transform_tree
+from avperception.nodes.transport import use_shared_memory_profile
+from avperception.pipeline.camera import CameraPipeline
+from avperception.pipeline.device import CpuDevice
+from avperception.types import CameraResult, FusedResult, Image
+
+EXPIRY_PERIOD_S = 0.02
+DIAGNOSTICS_PERIOD_S = 1.0
+
+
+class PerceptionNode(LifecycleNode):
+    """Lifecycle node: configure loads the networks and allocates, activate subscribes.
+
+    `on_camera` and `on_fused` are called with each result on the thread that made it, just before the
+    outputs are published; replay uses them to draw.
+    """
+
+    def __init__(
+        self,
+        *,
+        cli_args: Sequence[str] | None = None,
+        parameter_overrides: Sequence[Parameter] | None = None,
+        on_camera: Callable[[CameraResult, Image], None] = lambda result, image: None,
+        on_fused: Callable[[FusedResult], None] = lambda result: None,
+    ) -> None:
+        super().__init__(
+            "perception",
+            cli_args=list(cli_args) if cli_args else None,
+            parameter_overrides=list(parameter_overrides) if parameter_overrides else None,
+        )
+        self._on_camera = on_camera
+        self._on_fused = on_fused
+        self._settings = NodeParameters(self)
+        self._transforms: TransformTree = make_transform_tree()
+        self.transform_source = Source("tf", self.get_logger())
+        self.cameras: list[CameraChannel] = []
+        self.lidar: LidarChannel | None = None
+        self.fusion: FusionStage | None = None
+        self._engines: dict[str, str] = {}
+        self._failure: Exception | None = None
+        self._changes: dict[str, StatusChange] = {}
+        self._diagnostics = self.create_publisher(
+            DiagnosticArray, "/diagnostics", qos.result(), qos_overriding_options=qos.overridable()
+        )
+        self.create_subscription(TFMessage, "/tf_static", self._on_static, qos.static_transforms())
+        self.create_subscription(TFMessage, "/tf", self._on_moving, qos.transforms())
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
+        self._expiry = self.create_timer(EXPIRY_PERIOD_S, self._expire)
+        # On simulated time a timer may skip moments: each step of the clock is looked at, so that a
+        # replay gives the same sets on a fast and on a slow machine.
+        threshold = JumpThreshold(
+            min_forward=Duration(nanoseconds=1), min_backward=Duration(nanoseconds=-1), on_clock_change=False
+        )
+        self._jump_handle = self.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
+
+    def autostart(self) -> None:
+        """Configure and activate, if the parameter says so; raises AvperceptionError when that fails."""
+        if not self._settings["autostart"]:
+            return
+        for step in (self.trigger_configure, self.trigger_activate):
+            if step() != TransitionCallbackReturn.SUCCESS:
+                raise self._failure or AvperceptionError(f"{step.__name__} of the perception node failed")
+
+    # -- lifecycle --------------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the networks and make every stage."""
+        try:
+            self._build()
+        except Exception as error:  # rclpy would swallow it without a word
+            self._failure = error
+            self._tear_down()
+            self.get_logger().error(f"configure failed: {error}")
+            return TransitionCallbackReturn.FAILURE
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Publish from now on, and subscribe."""
+        done = super().on_activate(state)
+        for entry in self.inputs:
+            entry.start()
+        self.get_logger().info(
+            f"active: cameras {', '.join(c.name for c in self.cameras) or 'none'}; "
+            + "; ".join(f"{role} {engine}" for role, engine in self._engines.items())
+        )
+        return done
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and publish no more."""
+        for entry in self.inputs:
+            entry.stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of the networks and stages."""
+        self._tear_down()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of everything."""
+        self._tear_down()
+        return super().on_shutdown(state)
+
+    def destroy_node(self) -> None:
+        """Stop the threads before the node goes."""
+        self._tear_down()
+        self._jump_handle.unregister()
+        super().destroy_node()
+
+    # -- what others look at ----------------------------------------------------------------------
+
+    @property
+    def inputs(self) -> list[Input]:
+        """All sensor subscriptions, existing while the node is active."""
+        own = [entry for camera in self.cameras for entry in camera.inputs]
+        return own + ([self.lidar.input] if self.lidar else [])
+
+    @property
+    def outputs(self) -> list[Output]:
+        """All result topics, existing while the node is configured."""
+        own = [output for camera in self.cameras for output in camera.outputs]
+        return own + (list(self.fusion.outputs) if self.fusion else [])
+
+    @property
+    def sources(self) -> list[Source]:
+        """The counters of every kind of message that comes in."""
+        own = [source for camera in self.cameras for source in (camera.source, camera.info_source)]
+        return [*own, *([self.lidar.source] if self.lidar else []), self.transform_source]
+
+    @property
+    def is_idle(self) -> bool:
+        """True when every message received so far has led to its result or loss (sweeps may wait still)."""
+        # In the order in which work is handed on: what leaves one stage is seen in the next.
+        stages = [*self.cameras, self.lidar, self.fusion]
+        return all(stage.is_idle for stage in stages if stage is not None)
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        detector = load_network(self._settings, "detector", "detection")
+        segmenter = load_network(self._settings, "segmenter", "segmentation")
+        networks = {"detector": detector, "segmenter": segmenter}
+        self._engines = {
+            role: f"{network.card.name} on {network.engine.description}"
+            for role, network in networks.items()
+            if network
+        }
+        device = CpuDevice()
+        self.fusion = FusionStage(self, self._settings, self._on_fused)
+        self.cameras = [
+            CameraChannel(
+                self,
+                self._settings,
+                CameraPipeline(name, detector, segmenter, self._settings.detector, device),
+                self._transforms,
+                self.fusion,
+                self._on_camera,
+            )
+            for name in self._settings.cameras
+        ]
+        self.fusion.connect({camera.name: camera for camera in self.cameras})
+        self.lidar = LidarChannel(self, self._settings, self._transforms, self.fusion)
+
+    def _tear_down(self) -> None:
+        stages = [*self.cameras, self.lidar, self.fusion]
+        self.cameras, self.lidar, self.fusion = [], None, None
+        for stage in stages:
+            if stage is not None:
+                stage.stop()
+
+    def _on_static(self, message: TFMessage) -> None:
+        self._on_transforms(message, static=True)
+
+    def _on_moving(self, message: TFMessage) -> None:
+        self._on_transforms(message, static=False)
+
+    def _on_transforms(self, message: TFMessage, static: bool) -> None:
+        self.transform_source.receive()
+        for transform in message.transforms:
+            try:
+                self._transforms.add(transform, static)
+            except TransformError as error:
+                self.transform_source.drop("bad_transform", str(error))
+        if self.lidar:
+            self.lidar.retry(self.get_clock().now().nanoseconds)
+
+    def _on_jump(self, jump: TimeJump) -> None:
+        if jump.delta is not None and jump.delta.nanoseconds < 0:
+            self._transforms.clear()
+            if self.fusion:
+                self.fusion.restart_lidar()
+        self._expire()
+
+    def _expire(self) -> None:
+        now_ns = self.get_clock().now().nanoseconds
+        if self.lidar:
+            self.lidar.retry(now_ns)
+        if self.fusion:
+            self.fusion.expire(now_ns)
+
+    def _publish_diagnostics(self) -> None:
+        statuses = [
+            self._status(camera.name + " camera", camera.source, camera.inputs, "camera_latency")
+            for camera in self.cameras
+        ]
+        if self.lidar and self.fusion:
+            statuses.append(self._status("lidar", self.lidar.source, [self.lidar.input], "lidar_latency"))
+            statuses.append(self._status("fusion", self.fusion.source, [], "fusion"))
+        loaded = bool(self._engines) and bool(self.cameras)
+        level = DiagnosticStatus.OK if loaded else DiagnosticStatus.WARN
+        statuses.append(status("engines", level, "loaded" if loaded else "no network loaded", self._engines))
+        header = header_message(self.get_clock().now().nanoseconds, "")
+        self._diagnostics.publish(diagnostic_array(header, statuses))
+
+    def _status(
+        self, name: str, source: Source, inputs: Sequence[Input], latency_stage: str
+    ) -> DiagnosticStatus:
+        change = self._changes.setdefault(name, StatusChange())
+        return source_status(name, source, change, inputs, latency_stage)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the node until Ctrl-C or a shutdown; exit code 2 when it cannot start."""
+    memory = tune_malloc()
+    transport = use_shared_memory_profile()
+    rclpy.init(args=args)
+    exit_code = 0
+    node: PerceptionNode | None = None
+    try:
+        node = PerceptionNode()
+        node.get_logger().info(f"{memory.detail}; {transport.detail}")
+        node.autostart()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except (AvperceptionError, InvalidParameterValueException) as error:
+        print(f"perception: {error}", file=sys.stderr)
+        exit_code = 2
+    finally:
+        if node is not None:
+            node.destroy_node()
+        try_shutdown()
+    sys.exit(exit_code)
