@@ -35,7 +35,7 @@ def shared_files() -> list[tuple[str, list[str]]]:
 setup(
     name=NAME,
     version=version(),
-    description="Real-time camera and lidar perception for ROS 2: detection, segmentation, lanes and 3D fusion",
+    description="Real-time camera and lidar perception for ROS 2: objects in 2D and 3D, lanes, drivable area",
     author="avperception developers",
     author_email="avperception@users.noreply.github.com",
     maintainer="avperception developers",

@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Domains up to 101 keep off the ports that Linux gives to other programs.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="avperception-ros-log-"))
+ROS_LOGS = tempfile.TemporaryDirectory(prefix="avperception-ros-log-")
+os.environ["ROS_LOG_DIR"] = ROS_LOGS.name
 if os.environ.get("ROS_DISTRO") == "humble":
     os.environ["ROS_LOCALHOST_ONLY"] = "1"
 

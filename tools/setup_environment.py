@@ -15,8 +15,10 @@ NEWEST = (3, 13)
 def main():
     """Set the environment up; return the exit code: 0 done, 1 a step failed, 2 something is missing first."""
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
-        found = "{} is Python {}.{}".format(sys.executable, *sys.version_info[:2])  # noqa: UP032
-        print("setup: Python 3.10 to 3.13 is needed, " + found + ": try `make setup PYTHON=python3.12`")
+        found = "{} is Python {}.{}".format(sys.executable, *sys.version_info[:2])
+        sys.stderr.write(
+            "setup: Python 3.10 to 3.13 is needed, " + found + ": try `make setup PYTHON=python3.12`\n"
+        )
         return 2
     from environment.setup import run
 

@@ -45,7 +45,8 @@ def test_all_files_are_in_share(prefix: Path, repository: Path) -> None:
 
 def test_all_modules_are_installed(prefix: Path, repository: Path) -> None:
     (package,) = prefix.rglob("site-packages/avperception")
-    wanted = {file.relative_to(repository / "avperception") for file in (repository / "avperception").rglob("*.py")}
+    source = repository / "avperception"
+    wanted = {file.relative_to(source) for file in source.rglob("*.py")}
     assert wanted <= {file.relative_to(package) for file in package.rglob("*.py")}
     assert (package / "py.typed").is_file()
 

@@ -31,20 +31,20 @@ def places(repository: Path, tmp_path: Path) -> Places:
 
 @pytest.fixture
 def work_done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Replaces the work of minutes with its name in this list; the order and the record are what is tested."""
+    """Replaces the work of minutes with its name in this list: order and record are what is tested."""
     done: list[str] = []
 
-    def create_venv(places: Places, with_ros: bool) -> None:
+    def create_venv(places: Places, environment: dict[str, str], system_packages: bool) -> None:
         shutil.rmtree(places.venv, ignore_errors=True)
         places.python.parent.mkdir(parents=True)
         places.python.touch()
         done.append("venv")
 
     monkeypatch.setattr(setup, "create_venv", create_venv)
-    monkeypatch.setattr(setup, "install_pinned", lambda places: done.append("wheels"))
-    monkeypatch.setattr(setup, "install_missing", lambda places: done.append("missing"))
-    monkeypatch.setattr(setup, "build_messages", lambda places: done.append("messages"))
-    monkeypatch.setattr(setup, "install_project", lambda places, with_ros: done.append("project"))
+    monkeypatch.setattr(setup, "install_pinned", lambda *_: done.append("wheels"))
+    monkeypatch.setattr(setup, "install_missing", lambda *_: done.append("missing"))
+    monkeypatch.setattr(setup, "build_messages", lambda *_: done.append("messages"))
+    monkeypatch.setattr(setup, "install_project", lambda *_: done.append("project"))
     monkeypatch.setattr(setup, "check_prerequisites", lambda builds_messages: None)
     return done
 
@@ -63,7 +63,7 @@ def test_a_python_that_is_too_old_gets_one_line(
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 9, 2, "final", 0))
     assert setup_environment.main() == 2
-    (line,) = capsys.readouterr().out.splitlines()
+    (line,) = capsys.readouterr().err.splitlines()
     assert "3.10 to 3.13" in line
     assert "3.9" in line
 
@@ -155,7 +155,7 @@ def test_no_ros_is_found_where_none_is_sourced() -> None:
 def test_a_sourced_ros_without_vision_msgs_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ros_installation, "PACKAGES", ("sys", "vision_msgs"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "vision_msgs" else object())
-    with pytest.raises(PrerequisiteError, match="sudo apt install ros-humble-vision-msgs$"):
+    with pytest.raises(PrerequisiteError, match=r"sudo apt install ros-humble-vision-msgs$"):
         sourced_installation({"ROS_DISTRO": "humble", "AMENT_PREFIX_PATH": "/opt/ros/humble"})
 
 
@@ -213,5 +213,5 @@ def test_a_damaged_record_counts_as_nothing_finished(tmp_path: Path) -> None:
 
 
 def test_include_paths_of_the_wheels_are_recognised() -> None:
-    line = '  INTERFACE_INCLUDE_DIRECTORIES "/opt/python/cp312-cp312/include/python3.12;/opt/python/x/numpy"\n'
+    line = '  INTERFACE_INCLUDE_DIRECTORIES "/opt/python/cp312-cp312/include;/opt/python/x/numpy"\n'
     assert INCLUDES.sub(r'\1 "/usr/include"', line) == '  INTERFACE_INCLUDE_DIRECTORIES "/usr/include"\n'

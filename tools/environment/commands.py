@@ -23,7 +23,9 @@ def run_logged(command: Sequence[str | Path], log: Path, environment: dict[str, 
         code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=environment).returncode
     if code:
         tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
-        raise StepError("\n".join([*tail, f"The command above ended with code {code}; all of it is in {log}"]))
+        raise StepError(
+            "\n".join([*tail, f"The command above ended with code {code}; its output is in {log}"])
+        )
 
 
 def child_environment(places: Places, with_ros_installation: bool) -> dict[str, str]:

@@ -6,16 +6,15 @@ import re
 import subprocess
 from pathlib import Path
 
-from environment.commands import child_environment, run_logged
+from environment.commands import run_logged
 from environment.places import Places
 
 INCLUDES = re.compile(r'(INTERFACE_INCLUDE_DIRECTORIES) "/opt/python/[^"]*"')
-INCLUDES_OF_VENV = "import sysconfig, numpy; print(sysconfig.get_path('include'), numpy.get_include(), sep=';')"
+INCLUDES_OF_VENV = "import numpy, sysconfig; print(sysconfig.get_path('include') + ';' + numpy.get_include())"
 
 
-def build_messages(places: Places) -> None:
+def build_messages(places: Places, environment: dict[str, str]) -> None:
     """Build every package of interfaces/ and install it into the virtual environment."""
-    environment = child_environment(places, with_ros_installation=False)
     correct_include_paths(places, environment)
     for package_xml in sorted(places.interfaces.glob("*/package.xml")):
         _build(package_xml.parent, places, environment)
@@ -26,7 +25,7 @@ def correct_include_paths(places: Places, environment: dict[str, str]) -> None:
 
     They carry the paths of the machine that built them, and CMake refuses folders that do not exist.
     """
-    command = [places.python, "-c", INCLUDES_OF_VENV]
+    command = [str(places.python), "-c", INCLUDES_OF_VENV]
     includes = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
     replacement = f'\\1 "{includes.strip()}"'
     for file in places.venv.glob("share/*/cmake/*_rosidl_generator_pyExport.cmake"):

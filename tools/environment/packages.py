@@ -7,46 +7,50 @@ import importlib.util
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from environment.commands import child_environment, run_logged
+from environment.commands import run_logged
 from environment.places import Places
 
 FOR_EVERYONE = ("runtime.txt", "development.txt")
 FOR_WHEELS = ("ros.txt", "messages.txt")
 
 
-def create_venv(places: Places, with_ros_installation: bool) -> None:
+def create_venv(places: Places, environment: dict[str, str], system_packages: bool) -> None:
     """Make a new, empty virtual environment in the place of whatever was there."""
+    python = getattr(sys, "_base_executable", sys.executable)  # sys.executable may be in the .venv that goes
     shutil.rmtree(places.venv, ignore_errors=True)
-    options = ["--system-site-packages"] if with_ros_installation else []
-    log = places.work / "venv.log"
-    environment = child_environment(places, with_ros_installation)
-    run_logged([sys.executable, "-m", "venv", *options, places.venv], log, environment)
+    options = ["--system-site-packages"] if system_packages else []
+    run_logged([python, "-m", "venv", *options, places.venv], places.work / "venv.log", environment)
 
 
-def install_pinned(places: Places) -> None:
+def install_pinned(places: Places, environment: dict[str, str]) -> None:
     """Install everything, ROS 2 wheels included, in the versions of constraints.txt."""
-    files = [places.requirements / name for name in (*FOR_EVERYONE, *FOR_WHEELS)]
-    constraints = places.requirements / "constraints.txt"
-    _pip_install(places, _each("--requirement", files), constraints, with_ros_installation=False)
+    wanted: list[str | Path] = []
+    for name in (*FOR_EVERYONE, *FOR_WHEELS):
+        wanted += ["--requirement", places.requirements / name]
+    wanted += ["--constraint", places.requirements / "constraints.txt"]
+    _pip_install(places, wanted, "packages", environment)
 
 
-def install_missing(places: Places) -> None:
+def install_missing(places: Places, environment: dict[str, str]) -> None:
     """Install what the system's own Python packages do not offer; those that it has stay as they are."""
-    wanted = [line for name in FOR_EVERYONE for line in requirement_lines(places.requirements / name)]
+    wanted: list[str | Path] = []
+    for name in FOR_EVERYONE:
+        wanted += requirement_lines(places.requirements / name)
     if importlib.util.find_spec("cv2"):  # Debian's python3-opencv does not tell pip that it is there
-        wanted = [line for line in wanted if not line.startswith("opencv-python")]
+        wanted = [line for line in wanted if not str(line).startswith("opencv-python")]
     constraints = places.work / "constraints.txt"
     pinned = requirement_lines(places.requirements / "constraints.txt")
     constraints.write_text("\n".join([*_not_installed(pinned), *_numpy_of_the_system()]) + "\n")
-    _pip_install(places, wanted, constraints, with_ros_installation=True)
+    _pip_install(places, [*wanted, "--constraint", constraints], "packages", environment)
 
 
-def install_project(places: Places, with_ros_installation: bool) -> None:
+def install_project(places: Places, environment: dict[str, str]) -> None:
     """Install avperception so that the checkout itself is what runs."""
-    options = ["--no-deps", "--no-build-isolation", "--editable", places.root]
-    _pip(places, options, "project", with_ros_installation)
+    options: list[str | Path] = ["--no-deps", "--no-build-isolation", "--editable", places.root]
+    _pip_install(places, options, "project", environment)
 
 
 def requirement_lines(file: Path) -> list[str]:
@@ -56,14 +60,9 @@ def requirement_lines(file: Path) -> list[str]:
 
 
 def _pip_install(
-    places: Places, wanted: list[str | Path], constraints: Path, with_ros_installation: bool
+    places: Places, arguments: Sequence[str | Path], log_name: str, environment: dict[str, str]
 ) -> None:
-    _pip(places, [*wanted, "--constraint", constraints], "packages", with_ros_installation)
-
-
-def _pip(places: Places, arguments: list[str | Path], log_name: str, with_ros_installation: bool) -> None:
     command = [places.python, "-m", "pip", "install", "--no-input", "--progress-bar", "off", *arguments]
-    environment = child_environment(places, with_ros_installation)
     run_logged(command, places.work / f"{log_name}.log", environment)
 
 
@@ -82,7 +81,3 @@ def _installed_version(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _each(option: str, values: list[Path]) -> list[str | Path]:
-    return [argument for value in values for argument in (option, value)]

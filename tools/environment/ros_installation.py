@@ -49,7 +49,7 @@ def sourced_installation(variables: Mapping[str, str]) -> RosInstallation | None
     if missing:
         debian = " ".join(f"ros-{distribution}-{name.replace('_', '-')}" for name in missing)
         raise PrerequisiteError(
-            f"ROS 2 {distribution} is sourced, but {', '.join(missing)} not installed: sudo apt install {debian}"
+            f"ROS 2 {distribution} is sourced, but lacks {', '.join(missing)}: sudo apt install {debian}"
         )
     return RosInstallation(distribution, prefixes)
 

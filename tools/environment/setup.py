@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from environment.commands import child_environment
 from environment.errors import PrerequisiteError, StepError
 from environment.messages import build_messages
 from environment.packages import create_venv, install_missing, install_pinned, install_project
@@ -20,6 +21,7 @@ from environment.record import fingerprint, read_record, write_record
 from environment.ros_installation import RosInstallation, sourced_installation
 
 TOOLS = Path(__file__).resolve().parent
+PROJECT_FILES = ("setup.py", "setup.cfg", "package.xml", "resource")
 
 
 @dataclass(frozen=True)
@@ -78,31 +80,28 @@ def set_up(places: Places, installation: RosInstallation | None) -> None:
 
 def _steps(places: Places, installation: RosInstallation | None) -> list[Step]:
     """All steps; the inputs of each include those of the step before."""
-    python = f"{sys.version} {sys.base_prefix} {places.root}"
     with_ros = installation is not None
-    environment = fingerprint(
-        [python, str(installation)],
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    source = f"ROS 2 {installation.distribution} of this shell" if installation else "ROS 2 as wheels"
+    environment = child_environment(places, with_ros)
+
+    def make_venv() -> None:
+        create_venv(places, environment, system_packages=with_ros)
+        install = install_missing if with_ros else install_pinned
+        install(places, environment)
+
+    inputs = fingerprint(
+        [sys.version, sys.base_prefix, str(places.root), str(installation)],
         [places.requirements, TOOLS / "packages.py", TOOLS / "commands.py"],
     )
-    messages = fingerprint([environment], [places.interfaces, TOOLS / "messages.py"])
-    project_files = ("setup.py", "setup.cfg", "package.xml", "resource")
-    project = fingerprint([messages], [places.root / name for name in project_files])
-
-    def make_environment() -> None:
-        create_venv(places, with_ros)
-        if with_ros:
-            install_missing(places)
-        else:
-            install_pinned(places)
-
-    source = f"ROS 2 {installation.distribution} of this shell" if installation else "ROS 2 as wheels"
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    steps = [Step("environment", f"a new .venv, Python {version}, {source}", environment, make_environment)]
+    steps = [Step("venv", f"a new .venv, Python {version}, {source}", inputs, make_venv)]
     if not with_ros:
+        inputs = fingerprint([inputs], [places.interfaces, TOOLS / "messages.py"])
         title = "building vision_msgs and tf2_msgs"
-        steps.append(Step("messages", title, messages, lambda: build_messages(places)))
+        steps.append(Step("messages", title, inputs, lambda: build_messages(places, environment)))
+    inputs = fingerprint([inputs], [places.root / name for name in PROJECT_FILES])
     title = "installing avperception from this checkout"
-    steps.append(Step("project", title, project, lambda: install_project(places, with_ros)))
+    steps.append(Step("project", title, inputs, lambda: install_project(places, environment)))
     return steps
 
 
