@@ -106,6 +106,11 @@ def _open_session(path: Path, threads: int) -> tuple[Any, str]:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors; a warning of an exporter's unused weight helps nobody
+    # Idle threads of a session spin by default, in the way of the next session and of everybody else.
+    # YOLOX-nano, then TwinLiteNet, 3 ms of Python after each, two threads on two cores, medians of 50 with
+    # ONNX Runtime 1.32: 97 ms without spinning, 143 with; on cores that others use too 194 and 328. One
+    # network alone on a quiet machine loses by it, 12 instead of 9 ms. To spin within a run only
+    # (`session.force_spinning_stop`) is as good on quiet cores and takes 274 ms on busy ones.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
