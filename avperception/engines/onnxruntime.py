@@ -133,7 +133,7 @@ def _spec(path: Path, kind: str, node: Any) -> TensorSpec:
         raise EngineError(
             f"{path}: {kind} `{node.name}` has no fixed size on axis {', '.join(dynamic)}: export it "
             "with a static shape, or fix it by `python -m onnxruntime.tools.make_dynamic_shape_fixed "
-            "--input_name NAME --input_shape 1,3,HEIGHT,WIDTH IN.onnx OUT.onnx`"
+            "--input_name NAME --input_shape 1,3,HEIGHT,WIDTH IN.onnx OUT.onnx` (after `pip install onnx`)"
         )
     return TensorSpec(node.name, tuple(node.shape), np.dtype(_DTYPES[node.type]))
 
