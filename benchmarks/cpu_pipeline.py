@@ -3,8 +3,9 @@
 A whole frame is all that the node does between the messages that come in and those that go out: view
 the image, preprocess, both networks, decode, masks, lane lines, the sweep's transform, crop and
 ground, fusion, tracking, and making every output message; one stage after the other on one thread.
-Bare is `InferenceSession.run` of the same two networks on ready inputs. Rounds of both alternate, so
-that a change of the machine's speed meets both.
+Bare is ONNX Runtime alone executing the same two networks in the same kind of session on ready inputs.
+Rounds of both alternate, so that a change of the machine's speed meets both. For comparison there is
+also `InferenceSession.run` with the library's default options, whose idle threads spin.
 
     python benchmarks/cpu_pipeline.py --out benchmarks/results/cpu_pipeline.json
 
@@ -55,7 +56,21 @@ STAMP_NS = 1_000_000_000
 
 
 class BareNetworks:
-    """The two networks alone, on inputs that are ready."""
+    """The two networks alone, on inputs that are ready, with the sessions that the node uses."""
+
+    def __init__(self) -> None:
+        self._contexts = [load_engine(locate(find_card(name))).create_context() for name in MODELS]
+        for context in self._contexts:
+            for tensor in context.inputs.values():
+                tensor[...] = np.random.default_rng(0).random(tensor.shape, dtype=np.float32)
+
+    def __call__(self) -> None:
+        for context in self._contexts:
+            context.execute()
+
+
+class DefaultNetworks:
+    """The two networks alone, in sessions with the library's default options."""
 
     def __init__(self) -> None:
         self._runs = []
@@ -136,17 +151,20 @@ def _cloud_message(points: np.ndarray) -> PointCloud2:
 
 def measure(dataset: KittiDataset, width: int, height: int, rounds: int) -> dict[str, Any]:
     """Time both in turn; milliseconds, medians, and the median of the ratios round by round."""
-    bare, whole = BareNetworks(), WholeFrame(dataset, width, height)
+    contestants = (BareNetworks(), DefaultNetworks(), WholeFrame(dataset, width, height))
+    whole = contestants[-1]
     for _ in range(3):
-        bare()
-        whole()
+        for contestant in contestants:
+            contestant()
     whole.stages.clear()
-    pairs = [(_milliseconds(bare), _milliseconds(whole)) for _ in range(rounds)]
+    times = [[_milliseconds(contestant) for contestant in contestants] for _ in range(rounds)]
     return {
         "image": f"{width}x{height}",
-        "bare_ms": statistics.median(b for b, _ in pairs),
-        "whole_frame_ms": statistics.median(w for _, w in pairs),
-        "ratio": statistics.median(w / b for b, w in pairs),
+        "bare_ms": statistics.median(bare for bare, _, _ in times),
+        "bare_default_options_ms": statistics.median(default for _, default, _ in times),
+        "whole_frame_ms": statistics.median(whole for _, _, whole in times),
+        "ratio": statistics.median(whole / bare for bare, _, whole in times),
+        "ratio_to_default_options": statistics.median(whole / default for _, default, whole in times),
         "stages_ms": {name: round(statistics.median(ms), 3) for name, ms in whole.stages.items()},
     }
 
@@ -168,7 +186,8 @@ def main() -> None:
     for result in results:
         print(
             f"{result['image']:>10}: bare {result['bare_ms']:6.1f} ms, whole frame "
-            f"{result['whole_frame_ms']:6.1f} ms, ratio {result['ratio']:.3f}"
+            f"{result['whole_frame_ms']:6.1f} ms, ratio {result['ratio']:.3f} "
+            f"({result['ratio_to_default_options']:.3f} to default options)"
         )
         for name, milliseconds in sorted(result["stages_ms"].items(), key=lambda stage: -stage[1]):
             print(f"{'':12}{name:<22}{milliseconds:8.2f} ms")

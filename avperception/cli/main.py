@@ -6,6 +6,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from avperception import __version__
 from avperception.cli import convert, models, replay
@@ -39,5 +40,7 @@ def main() -> None:
     try:
         app()
     except AvperceptionError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {error}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(
+            f"[bold red]error:[/] {escape(str(error))}", highlight=False
+        )
         sys.exit(EXIT_BAD_INPUT)

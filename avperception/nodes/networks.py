@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avperception.engines import load_engine
 from avperception.errors import ConfigurationError
-from avperception.models import find_card, locate
+from avperception.models import check_network, find_card, locate
 from avperception.nodes.parameters import NodeParameters
 from avperception.pipeline.network import Network
 
@@ -24,4 +24,5 @@ def load_network(parameters: NodeParameters, role: str, task: str) -> Network | 
             "`avperception models list` shows them"
         )
     engine = load_engine(locate(card), backend=str(parameters["backend"]), threads=int(parameters["threads"]))
+    check_network(card, engine)
     return Network(card, engine)

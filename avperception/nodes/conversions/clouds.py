@@ -36,12 +36,14 @@ def cloud_from_message(message: PointCloud2) -> PointCloud:
         raise MessageError("big_endian", "a big-endian point cloud is not read")
     records = _records(message)
     points = np.stack([records[name] for name in "xyz"], axis=1)
-    finite = np.isfinite(points).all(axis=1)
     intensity: Float32 = np.zeros(len(points), dtype=np.float32)
     if "intensity" in (records.dtype.names or ()):
         intensity = np.nan_to_num(records["intensity"].astype(np.float32), posinf=0.0, neginf=0.0)
-    invalid = int(len(points) - np.count_nonzero(finite))
-    if invalid:
+    invalid = 0
+    # A finite sum proves that every coordinate is finite, and costs a tenth of looking at each.
+    if not np.isfinite(points.sum()):
+        finite = np.isfinite(points).all(axis=1)
+        invalid = int(len(points) - np.count_nonzero(finite))
         points, intensity = points[finite], intensity[finite]
     return PointCloud(points, intensity, stamp, message.header.frame_id, invalid)
 
