@@ -26,7 +26,8 @@ def prefix(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(repository / file, source)
     (source / "config" / "nested" / "deeper").mkdir(parents=True)
     (source / "config" / "nested" / "deeper" / "card.yaml").write_text("name: nested\n")
-    options = ["--no-deps", "--no-build-isolation", "--quiet", "--prefix", prefix]
+    # Without --ignore-installed pip takes the avperception of this environment away.
+    options = ["--ignore-installed", "--no-deps", "--no-build-isolation", "--quiet", "--prefix", prefix]
     subprocess.run([sys.executable, "-m", "pip", "install", *options, source], check=True, timeout=120)
     return prefix
 
@@ -53,7 +54,8 @@ def test_all_modules_are_installed(prefix: Path, repository: Path) -> None:
 
 def test_the_command_works(prefix: Path) -> None:
     (package,) = prefix.rglob("site-packages/avperception")
-    environment = {**os.environ, "PYTHONPATH": str(package.parent)}
+    paths = [str(package.parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     command = [prefix / "bin" / "avperception", "--version"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, cwd=prefix)
     assert result.returncode == 0, result.stderr

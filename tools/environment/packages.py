@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import re
 import shutil
 import sys
@@ -36,11 +35,9 @@ def install_pinned(places: Places, environment: dict[str, str]) -> None:
 
 def install_missing(places: Places, environment: dict[str, str]) -> None:
     """Install what the system's own Python packages do not offer; those that it has stay as they are."""
-    wanted: list[str | Path] = []
-    for name in FOR_EVERYONE:
-        wanted += requirement_lines(places.requirements / name)
-    if importlib.util.find_spec("cv2"):  # Debian's python3-opencv does not tell pip that it is there
-        wanted = [line for line in wanted if not str(line).startswith("opencv-python")]
+    wanted = [line for name in FOR_EVERYONE for line in requirement_lines(places.requirements / name)]
+    # cv_bridge has brought OpenCV, but Debian's package of it does not tell pip that it is there.
+    wanted = [line for line in wanted if not line.startswith("opencv-python")]
     constraints = places.work / "constraints.txt"
     pinned = requirement_lines(places.requirements / "constraints.txt")
     constraints.write_text("\n".join([*_not_installed(pinned), *_numpy_of_the_system()]) + "\n")

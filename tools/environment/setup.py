@@ -109,5 +109,9 @@ def _steps(places: Places, installation: RosInstallation | None) -> list[Step]:
 def _only_one_at_a_time() -> Iterator[None]:
     """Wait until no other set-up of this checkout runs; the lock goes with the process."""
     with Path(__file__).open(encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("setup: waiting for another set-up of this checkout ...", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
