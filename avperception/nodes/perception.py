@@ -161,6 +161,11 @@ class PerceptionNode(LifecycleNode):
         return [*own, *([self.lidar.source] if self.lidar else []), self.transform_source]
 
     @property
+    def all_sources(self) -> list[Source]:
+        """The counters of all that comes in and of what is fused from it."""
+        return self.sources + ([self.fusion.source] if self.fusion else [])
+
+    @property
     def is_idle(self) -> bool:
         """True when every message received so far has led to its result or loss (sweeps may wait still)."""
         # In the order in which work is handed on: what leaves one stage is seen in the next.
