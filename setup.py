@@ -5,7 +5,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-ROOT = Path(__file__).parent.resolve()
+ROOT = Path(__file__).resolve().parent  # colcon --symlink-install runs a link to this file
 NAME = "avperception"
 SHARE = Path("share") / NAME
 SHARED_FOLDERS = ("launch", "config", "engines")
@@ -16,8 +16,8 @@ def version() -> str:
     return re.search(r'^__version__ = "(.+)"$', source, re.MULTILINE)[1]
 
 
-def requirements() -> list[str]:
-    lines = (ROOT / "requirements" / "runtime.txt").read_text(encoding="utf-8").splitlines()
+def requirements(file: str) -> list[str]:
+    lines = (ROOT / "requirements" / file).read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -49,8 +49,8 @@ setup(
         (str(SHARE), ["package.xml"]),
         *shared_files(),
     ],
-    install_requires=requirements(),
-    extras_require={"test": ["pytest", "hypothesis"]},
+    install_requires=requirements("runtime.txt"),
+    extras_require={"tools": requirements("optional.txt"), "test": ["pytest", "hypothesis"]},
     zip_safe=True,
     entry_points={
         "console_scripts": [

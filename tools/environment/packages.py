@@ -12,7 +12,7 @@ from pathlib import Path
 from environment.commands import run_logged
 from environment.places import Places
 
-FOR_EVERYONE = ("runtime.txt", "development.txt")
+FOR_EVERYONE = ("runtime.txt", "optional.txt", "development.txt")
 FOR_WHEELS = ("ros.txt", "messages.txt")
 
 
