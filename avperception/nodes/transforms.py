@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import insort
-from collections import Counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from geometry_msgs.msg import TransformStamped
@@ -76,21 +75,19 @@ class Pytransform3dTree:
     """
 
     def __init__(self) -> None:
-        from pytransform3d.transform_manager import TemporalTransformManager
-
-        self._make_manager = TemporalTransformManager
         self._lock = threading.Lock()
         self._static: dict[tuple[str, str], Float64] = {}
         self._moving: dict[tuple[str, str], list[tuple[int, tuple[float, ...]]]] = {}
-        self._cache: dict[tuple[str, str, int], Float64] = {}
+        self._fixed: dict[tuple[str, str], Float64 | None] = {}
 
     def add(self, transform: TransformStamped, static: bool) -> None:
         """Insert one transform; the newest static one of a pair of frames counts."""
         edge = (transform.child_frame_id.lstrip("/"), transform.header.frame_id.lstrip("/"))
+        T_parent_child = matrix(transform)
         with self._lock:
-            self._cache.clear()
             if static:
-                self._static[edge] = matrix(transform)
+                self._static[edge] = T_parent_child
+                self._fixed.clear()
                 return
             stamp = transform.header.stamp
             stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
@@ -105,37 +102,41 @@ class Pytransform3dTree:
         if target_frame == source_frame:
             return np.eye(4)
         with self._lock:
-            key = (target_frame, source_frame, stamp_ns if self._moving else 0)
-            if key not in self._cache:
-                self._cache[key] = self._find(target_frame, source_frame, stamp_ns)
-                if len(self._cache) > 256:
-                    self._cache.pop(next(iter(self._cache)))
-            return self._cache[key]
+            fixed = self._lookup_fixed(target_frame, source_frame)
+            return self._lookup_moving(target_frame, source_frame, stamp_ns) if fixed is None else fixed
 
     def clear(self) -> None:
         """Forget all but the static transforms."""
         with self._lock:
             self._moving.clear()
-            self._cache.clear()
 
-    def _find(self, target_frame: str, source_frame: str, stamp_ns: int) -> Float64:
-        from pytransform3d.transform_manager import NumpyTimeseriesTransform, StaticTransform
+    def _lookup_fixed(self, target_frame: str, source_frame: str) -> Float64 | None:
+        """Give the transform if static ones alone lead there: found once, for sensors ask at each message."""
+        key = (target_frame, source_frame)
+        if key not in self._fixed:
+            try:
+                self._fixed[key] = self._manager().get_transform(source_frame, target_frame)
+            except KeyError:
+                self._fixed[key] = None
+        return self._fixed[key]
 
-        manager = self._make_manager(check=False)
-        for (child, parent), T_parent_child in self._static.items():
-            manager.add_transform(child, parent, StaticTransform(T_parent_child))
+    def _lookup_moving(self, target_frame: str, source_frame: str, stamp_ns: int) -> Float64:
+        from pytransform3d.transform_manager import NumpyTimeseriesTransform
+
+        manager = self._manager()
         for (child, parent), history in self._moving.items():
             # Times relative to the lookup keep nanoseconds exact in float64.
             times = np.array([(ns - stamp_ns) / NANOSECONDS for ns, _ in history])
             poses = np.array([pose for _, pose in history])
             manager.add_transform(child, parent, NumpyTimeseriesTransform(times, poses, time_clipping=False))
         manager.current_time = 0.0
-        known = ", ".join(sorted(self._frames())) or "none"
         try:
             return np.asarray(manager.get_transform(source_frame, target_frame), dtype=np.float64)
         except KeyError as error:
+            frames = {frame for edge in [*self._static, *self._moving] for frame in edge}
             raise TransformError(
-                f"no transform from {source_frame!r} to {target_frame!r}; frames known: {known}"
+                f"no transform from {source_frame!r} to {target_frame!r}; "
+                f"frames known: {', '.join(sorted(frames)) or 'none'}"
             ) from error
         except ValueError as error:
             raise TransformError(
@@ -143,8 +144,13 @@ class Pytransform3dTree:
                 f"{stamp_ns / NANOSECONDS:.6f} s: /tf has {self._spans(stamp_ns)}"
             ) from error
 
-    def _frames(self) -> Counter[str]:
-        return Counter(frame for edge in [*self._static, *self._moving] for frame in edge)
+    def _manager(self) -> Any:
+        from pytransform3d.transform_manager import StaticTransform, TemporalTransformManager
+
+        manager = TemporalTransformManager()
+        for (child, parent), T_parent_child in self._static.items():
+            manager.add_transform(child, parent, StaticTransform(T_parent_child))
+        return manager
 
     def _spans(self, stamp_ns: int) -> str:
         return "; ".join(

@@ -306,7 +306,9 @@ def undistort(pixels: NDArray[Any], K: Float64, D: Float64, distortion_model: st
         return np.asarray(cv2.fisheye.undistortPoints(points, K, D[:4])).reshape(-1, 2)
     stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-9)
     lens = D if np.any(D) else np.zeros(5)
-    return cv2.undistortPointsIter(points, K, lens, np.eye(3), np.eye(3), stop).reshape(-1, 2)
+    # OpenCV 4 takes the criterion under another name than OpenCV 5.
+    iterate = getattr(cv2, "undistortPointsIter", cv2.undistortPoints)
+    return iterate(points, K, lens, R=np.eye(3), P=np.eye(3), criteria=stop).reshape(-1, 2)
 
 
 def visible_radius(K: Float64, D: Float64, distortion_model: str, width: int, height: int) -> float:
