@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 MIB = 1024 * 1024
 
-# mallopt parameter numbers of glibc's <malloc.h>, the value wanted, the environment variable and the tunable of the same meaning.
-# 32 MiB is the largest mmap threshold that 64-bit glibc accepts.
+# Name, parameter number in glibc's <malloc.h> and value in bytes; glibc accepts no larger mmap threshold.
 _THRESHOLDS = (
     ("mmap_threshold", -3, 32 * MIB),
     ("trim_threshold", -1, 1024 * MIB),

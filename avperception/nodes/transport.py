@@ -83,7 +83,7 @@ def _why_not(environment: MutableMapping[str, str], shared_memory: Path) -> str:
     free = status.f_bavail * status.f_frsize
     if free < SEGMENT_BYTES or not os.access(shared_memory, os.W_OK):
         return (
-            f"{shared_memory} has {free // 2**20} MiB that can be written, {SEGMENT_BYTES // 2**20} are needed: "
+            f"{shared_memory} has {free // 2**20} MiB to write, {SEGMENT_BYTES // 2**20} are needed; "
             "start the container with --ipc=host or --shm-size=1g, or remove what killed processes left"
         )
     return ""
