@@ -1,0 +1,70 @@
+"""The GPU, its driver, TensorRT and CuPy, and the runtime for machines without them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.util import find_spec
+
+from avperception.doctor.finding import Finding, note, ok, wrong
+from avperception.engines.adapter import FLAVOURS, HOW_TO_INSTALL, Flavour, probe
+from avperception.engines.machine import Machine
+
+_RTX_COMMAND = "pip install avperception[tensorrt-rtx]"
+
+
+def examine_gpu(machine: Machine) -> Iterator[Finding]:
+    """Is there a GPU, and the driver for it? A machine without one runs on its CPU."""
+    if machine.gpu is None:
+        cpu = "networks run on the CPU with ONNX Runtime"
+        yield note("GPU", f"{machine.gpu_problem}: {cpu}")
+        return
+    memory = f"{machine.gpu.memory_bytes / 2**30:.1f} GiB"
+    yield ok("GPU", f"{machine.gpu.name}, compute capability {machine.gpu.compute_capability}, {memory}")
+    yield ok("driver", f"{machine.driver or 'of unknown version'}, up to CUDA {machine.cuda or 'unknown'}")
+
+
+def examine_runtimes(machine: Machine) -> Iterator[Finding]:
+    """Which runtimes for networks are installed, and do they fit the GPU?"""
+    found = {name: probe(name) for name in FLAVOURS}
+    installed = [flavour for flavour in found.values() if isinstance(flavour, Flavour)]
+    for name, flavour in found.items():
+        if isinstance(flavour, Flavour):
+            used = "" if flavour is installed[0] else ", not used: the other one comes first"
+            yield ok(name, flavour.version + used)
+        elif installed or machine.gpu is None:
+            yield note(name, flavour)
+    if not installed and machine.gpu is not None:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in found.items())
+        yield wrong("TensorRT", f"{reasons}: {HOW_TO_INSTALL}", _RTX_COMMAND)
+    yield from _cupy(machine)
+    yield _onnxruntime()
+
+
+def _cupy(machine: Machine) -> Iterator[Finding]:
+    if find_spec("cupy") is None:
+        major = (machine.cuda or "13").partition(".")[0]
+        command = f"pip install cupy-cuda{'12' if major == '12' else '13'}x"
+        if machine.gpu is None:
+            yield note("CuPy", "not installed, it is needed with a GPU only")
+        else:
+            yield wrong("CuPy", "not installed, TensorRT's buffers need it", command)
+        return
+    names = packages_distributions().get("cupy", ["cupy"])
+    yield ok("CuPy", ", ".join(f"{name} {_version(name)}" for name in names))
+    if len(names) > 1:
+        command = f"pip uninstall {' '.join(names[1:])}"
+        yield wrong("CuPy", f"{len(names)} packages of it overwrite each other: {', '.join(names)}", command)
+
+
+def _onnxruntime() -> Finding:
+    if find_spec("onnxruntime") is None:
+        return wrong("ONNX Runtime", "not installed", "pip install onnxruntime")
+    return ok("ONNX Runtime", _version("onnxruntime"))
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "of unknown version"

@@ -1,0 +1,55 @@
+"""The networks and their engines: are they here, unaltered, and fit for this machine?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from avperception.doctor.finding import Finding, note, ok, wrong
+from avperception.engines.engine_file import StaleEngineError, engine_folders, engines_in, verify
+from avperception.engines.machine import Machine
+from avperception.errors import ModelError
+from avperception.models.library import (
+    NetworkState,
+    card_paths,
+    load_named,
+    network_path,
+    network_state,
+    reference,
+)
+
+
+def examine_models() -> Iterator[Finding]:
+    """Is each network here and the one that its card names?"""
+    for name, path in card_paths().items():
+        what = f"model {name}"
+        try:
+            card = load_named(path)
+            state = network_state(card)
+        except ModelError as error:
+            yield wrong(what, str(error), f"$EDITOR {path}")
+            continue
+        pull = f"avperception models pull {reference(card)}" + ("" if card.source_url else " --from FILE")
+        if state is NetworkState.READY:
+            yield ok(what, str(network_path(card)))
+        elif state is NetworkState.ALTERED:
+            yield wrong(what, f"{network_path(card)} is not the network that the card names", pull)
+        else:
+            yield note(what, "not pulled", pull)
+
+
+def examine_engines(machine: Machine) -> Iterator[Finding]:
+    """Can each built engine be run here?"""
+    for folder in engine_folders():
+        for file in engines_in(folder):
+            what = f"engine {file.path.name}"
+            try:
+                verify(file, machine)
+            except StaleEngineError as error:
+                reasons = "; ".join(map(str, error.differences))
+                other_machine = machine.gpu is None and [d.what for d in error.differences] == ["GPU"]
+                if other_machine:
+                    yield note(what, f"for another machine: {reasons}")
+                else:
+                    yield wrong(what, reasons, error.command)
+            else:
+                yield ok(what, str(file.path))

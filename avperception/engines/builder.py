@@ -1,0 +1,238 @@
+"""From a model card to an engine file with its manifest: precision, compilation, and all written at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from avperception import __version__
+from avperception.calibration.set import CalibrationSet
+from avperception.engines.adapter import flavour
+from avperception.engines.compiler import CompiledEngine, CompiledTensor, check_buildable, compile_network
+from avperception.engines.engine_file import EngineFile, engine_file, targets_here
+from avperception.engines.files import locked, sha256_of_file, write_together
+from avperception.engines.machine import Machine, current_machine
+from avperception.engines.manifest import (
+    FORMAT,
+    BuildFacts,
+    EngineManifest,
+    FileFacts,
+    RequestFacts,
+    TargetFacts,
+    TensorFacts,
+    TensorrtFacts,
+    read_manifest,
+)
+from avperception.engines.options import CURRENT, CompilerOptions
+from avperception.engines.precision import PrecisionReport, PrecisionRequest, prepare_onnx
+from avperception.engines.precision.request import Calibrator, Precision
+from avperception.errors import EngineError
+from avperception.models.card import ModelCard
+from avperception.models.library import find_card, locate, reference
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the part of it that is done, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """An engine to be built: of which network, in which precision, with which options of the builder.
+
+    `calibration_set` is a folder, which int8 needs; `max_drop` a share (0.01 is 1 %).
+    """
+
+    card: ModelCard
+    precision: Precision
+    options: CompilerOptions = field(default_factory=CompilerOptions)
+    calibrator: Calibrator = "entropy"
+    calibration_set: Path | None = None
+    keep_fp16: tuple[str, ...] = ()
+    max_drop: float | None = None
+
+    @staticmethod
+    def again(manifest: EngineManifest, machine: Machine) -> BuildRequest:
+        """The request that an engine was built by, for the GPU that is here if it was for another one.
+
+        Raises ModelError if its model is not there any more.
+        """
+        asked = manifest.request
+        return BuildRequest(
+            card=find_card(asked.model),
+            precision=manifest.precision["precision"],
+            options=replace(manifest.options(), targets=targets_here(manifest, machine)),
+            calibrator=asked.calibrator or "entropy",  # type: ignore[arg-type]
+            calibration_set=Path(asked.calibration_set) if asked.calibration_set else None,
+            keep_fp16=asked.keep_fp16,
+            max_drop=asked.max_drop,
+        )
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """A built engine with its manifest and precision report; None if another process built it meanwhile."""
+
+    file: EngineFile
+    manifest: EngineManifest
+    report: PrecisionReport | None
+
+
+def build_engine(request: BuildRequest, progress: Progress) -> BuildResult:
+    """Build an engine and write it with its manifest, layers and prepared network, all or nothing.
+
+    A second build of the same engine waits for the first and takes its result. Raises EngineError,
+    ModelError or ConfigurationError.
+    """
+    network = locate(request.card)
+    check_buildable(network, request.options)
+    file = engine_file(network, request.precision, _targets(request.options))
+    waited = False
+
+    def waiting() -> None:
+        nonlocal waited
+        waited = True
+        progress(f"waiting for another build of {file.path.name}", 0.0)
+
+    with locked(file.path, waiting):
+        if waited and (manifest := _built_meanwhile(file, request, network)):
+            return BuildResult(file, manifest, None)
+        return _build(request, network, file, progress)
+
+
+def _build(request: BuildRequest, network: Path, file: EngineFile, progress: Progress) -> BuildResult:
+    with tempfile.TemporaryDirectory(prefix="avperception-") as folder:
+        prepared = Path(folder) / network.name
+        report = _prepare(request, network, prepared, progress)
+        source = prepared if prepared.is_file() else network
+        compiled = compile_network(
+            source, request.options, lambda part, phase: progress(f"TensorRT: {phase or 'starting'}", part)
+        )
+        contents = {}
+        if source == prepared:
+            contents[file.prepared_path] = prepared.read_bytes()
+        contents[file.layers_path] = _layers_json(compiled)
+        contents[file.path] = compiled.data
+        kept = file.prepared_path if source == prepared else network
+        manifest = _manifest(request, network, source, kept.name, file, compiled, report)
+    # The manifest comes last: until it is there, the engine does not match the old one and is refused.
+    contents[file.manifest_path] = manifest.as_json()
+    write_together(contents)
+    return BuildResult(file, manifest, report)
+
+
+def _prepare(request: BuildRequest, network: Path, prepared: Path, progress: Progress) -> PrecisionReport:
+    """Convert the network into the precision asked for, into the file `prepared`; FP32 needs no file."""
+    if request.precision == "fp32":
+        return PrecisionReport("fp32")
+    folder = request.calibration_set
+    return prepare_onnx(
+        network,
+        prepared,
+        PrecisionRequest(
+            precision=request.precision,
+            calibrator=request.calibrator,
+            calibration=CalibrationSet.load(folder) if folder else None,
+            keep_fp16=request.keep_fp16,
+            max_drop=request.max_drop,
+            card=request.card,
+        ),
+        lambda stage, done, total: progress(stage, done / max(total, 1)),
+    )
+
+
+def _targets(options: CompilerOptions) -> tuple[str, ...]:
+    gpu = current_machine().gpu
+    return (gpu.compute_capability,) if options.targets == CURRENT and gpu else options.targets
+
+
+def _built_meanwhile(file: EngineFile, request: BuildRequest, network: Path) -> EngineManifest | None:
+    """The manifest of the engine that the other process built, if it is the one asked for here."""
+    try:
+        manifest = read_manifest(file.manifest_path)
+    except EngineError:
+        return None
+    found = flavour()
+    same = (
+        manifest.request == _request_facts(request)
+        and manifest.options() == request.options
+        and manifest.precision["precision"] == request.precision
+        and manifest.onnx.sha256 == sha256_of_file(network)
+        and (manifest.tensorrt.flavour, manifest.tensorrt.version) == (found.name, found.version)
+        and file.path.is_file()
+        and sha256_of_file(file.path) == manifest.engine.sha256
+    )
+    return manifest if same else None
+
+
+def _layers_json(compiled: CompiledEngine) -> bytes:
+    return (json.dumps([layer.as_dict() for layer in compiled.layers], indent=1) + "\n").encode()
+
+
+def _manifest(
+    request: BuildRequest,
+    network: Path,
+    source: Path,
+    source_name: str,
+    file: EngineFile,
+    compiled: CompiledEngine,
+    report: PrecisionReport,
+) -> EngineManifest:
+    found, machine, options = flavour(), current_machine(), request.options
+    return EngineManifest(
+        format=FORMAT,
+        engine=_data_facts(file.path.name, compiled.data),
+        onnx=_data_facts(network.name, network.read_bytes()),
+        prepared_onnx=_data_facts(source_name, source.read_bytes()),
+        tensorrt=TensorrtFacts(found.name, found.version),
+        target=TargetFacts(
+            compute_capabilities=compiled.compute_capabilities,
+            # TensorRT tunes for one model of GPU, TensorRT-RTX finishes its kernels on whichever it meets.
+            gpu=None if found.is_rtx or machine.gpu is None else machine.gpu.name,
+            platform=machine.platform,
+        ),
+        precision=json.loads(json.dumps(report.as_dict())),
+        inputs=tuple(map(_tensor_facts, compiled.inputs)),
+        outputs=tuple(map(_tensor_facts, compiled.outputs)),
+        build=BuildFacts(
+            time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            seconds=round(compiled.seconds, 2),
+            package_version=__version__,
+            driver=machine.driver,
+            cuda=machine.cuda,
+            workspace_mib=options.workspace_mib,
+            optimization_level=options.optimization_level,
+            dla_core=options.dla_core,
+            sparse=options.sparse,
+            tf32=False,
+            memory=dict(compiled.memory),
+            advice=compiled.advice,
+        ),
+        request=_request_facts(request),
+    )
+
+
+def _request_facts(request: BuildRequest) -> RequestFacts:
+    quantized = request.precision == "int8"
+    folder = request.calibration_set
+    return RequestFacts(
+        model=reference(request.card),
+        targets=request.options.targets,
+        calibrator=request.calibrator if quantized else None,
+        calibration_set=str(folder.absolute()) if folder else None,
+        keep_fp16=request.keep_fp16,
+        max_drop=request.max_drop,
+    )
+
+
+def _data_facts(name: str, data: bytes) -> FileFacts:
+    return FileFacts(name, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _tensor_facts(tensor: CompiledTensor) -> TensorFacts:
+    profile = tensor.profile
+    shapes = (profile.minimum, profile.optimum, profile.maximum) if profile else None
+    return TensorFacts(tensor.name, tensor.dtype, tensor.shape, shapes)

@@ -1,0 +1,364 @@
+"""An ONNX file in, the bytes of an engine out: TensorRT's parser and builder, with errors of one line."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from avperception.engines.adapter import (
+    Messages,
+    flavour,
+    logger,
+    numpy_type,
+    one_line,
+    recorded_messages,
+    set_targets,
+    shape_of,
+    target_names,
+    trt,
+)
+from avperception.engines.layers import Layer, layers_of_inspector, layers_of_listing
+from avperception.engines.machine import current_machine
+from avperception.engines.options import CURRENT, CompilerOptions, Profile
+from avperception.engines.progress import BuildProgress, make_monitor
+from avperception.engines.sparsity import refuse_dense
+from avperception.engines.timing_cache import TimingCache
+from avperception.errors import EngineError
+
+ProgressCallback = Callable[[float, str], None]
+"""Called with the part that is done, 0 to 1, and the name of the phase."""
+
+_MEMORY = {
+    "activation_bytes": re.compile(r"Total Activation Memory: (\d+)"),
+    "weight_bytes": re.compile(r"Total Weights Memory: (\d+)"),
+    "scratch_bytes": re.compile(r"Max Scratch Memory: (\d+)"),
+}
+_WORKSPACE = re.compile(r"workspace|scratch size|more tactics|Tactic Device request", re.IGNORECASE)
+_building = threading.Lock()
+
+
+@dataclass(frozen=True)
+class CompiledTensor:
+    """Name, NumPy type and shape of an input or output; an open axis is -1 and has a profile."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    profile: Profile | None = None
+
+
+@dataclass(frozen=True)
+class CompiledEngine:
+    """The engine's bytes and what the builder told about it; `advice` is about a tight workspace."""
+
+    data: bytes
+    inputs: tuple[CompiledTensor, ...]
+    outputs: tuple[CompiledTensor, ...]
+    compute_capabilities: tuple[str, ...]
+    layers: tuple[Layer, ...]
+    memory: Mapping[str, int]
+    advice: tuple[str, ...]
+    seconds: float
+
+
+def compile_network(
+    path: Path, options: CompilerOptions, progress: ProgressCallback | None = None
+) -> CompiledEngine:
+    """Build the engine of an ONNX file whose tensors already have the precision wanted.
+
+    Ctrl-C ends the build at its next step. Raises EngineError, with the operator and node where one
+    is the cause.
+    """
+    check_buildable(path, options)
+    started = time.monotonic()
+    with _building, recorded_messages() as messages:
+        builder = trt.Builder(logger())
+        network = _parse(builder, path, messages)
+        config = builder.create_builder_config()
+        inputs = _add_profile(builder, network, config, path, options.profiles)
+        outputs = _outputs(network, path)
+        _configure(builder, config, options)
+        data = _run(builder, network, config, path, options, messages, progress)
+        layers = layers_of_listing(messages.others) or _inspect(data)
+    return CompiledEngine(
+        data=data,
+        inputs=inputs,
+        outputs=outputs,
+        compute_capabilities=_built_for(options),
+        layers=layers,
+        memory=_memory(messages.others),
+        advice=tuple(dict.fromkeys(one_line(text) for text in messages.warnings if _WORKSPACE.search(text))),
+        seconds=time.monotonic() - started,
+    )
+
+
+def check_buildable(path: Path, options: CompilerOptions) -> None:
+    """Refuse what this TensorRT, this machine or the file cannot do, before any work is done.
+
+    Raises EngineError.
+    """
+    model = _load_network(path)
+    _check_target(options)
+    if options.sparse:
+        _check_sparse(path, model)
+
+
+def _load_network(path: Path) -> Any:
+    try:
+        from avperception.engines.precision.network_file import load_network
+    except ImportError as error:
+        raise EngineError(f"building an engine needs onnx ({error}): run `pip install onnx`") from error
+    return load_network(path)
+
+
+def _check_target(options: CompilerOptions) -> None:
+    found = flavour()
+    machine = current_machine()
+    if options.targets == CURRENT:
+        if machine.gpu is None:
+            hint = (
+                "give the GPU's compute capability with --target, such as sm86"
+                if found.is_rtx
+                else ("build on the machine that the engine is for")
+            )
+            raise EngineError(f"there is no GPU to build for ({machine.gpu_problem}): {hint}")
+    elif not found.is_rtx:
+        raise EngineError(
+            f"--target: {found} builds for the GPU of its own machine only: leave --target away, "
+            "or install TensorRT-RTX (`pip install avperception[tensorrt-rtx]`)"
+        )
+    elif unknown := [target for target in options.targets if target not in target_names()]:
+        known = ", ".join(f"sm{target.replace('.', '')}" for target in target_names())
+        raise EngineError(f"--target: {found} knows no {', '.join(unknown)}: it builds for current, {known}")
+
+
+def _check_sparse(path: Path, model: Any) -> None:
+    found = flavour()
+    gpu = current_machine().gpu
+    if found.is_rtx:
+        raise EngineError(f"--sparse: {found} makes no use of 2:4 sparsity: leave it away")
+    if gpu and float(gpu.compute_capability) < 8.0:
+        raise EngineError(f"--sparse: {gpu.name} has no sparse tensor cores: leave it away")
+    refuse_dense(path, model)
+
+
+def _parse(builder: trt.Builder, path: Path, messages: Messages) -> trt.INetworkDefinition:
+    strongly_typed: Any = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    network = builder.create_network(0 if strongly_typed is None else 1 << int(strongly_typed))
+    parser = trt.OnnxParser(network, logger())
+    parsed: bool = parser.parse_from_file(str(path))
+    if not parsed:
+        errors = [_parser_error(parser.get_error(index)) for index in range(parser.num_errors)]
+        raise EngineError(
+            f"{path}: {flavour()} cannot take {'; '.join(dict.fromkeys(errors)) or messages.reason}: "
+            "export the network without it, or run it with backend onnxruntime"
+        )
+    return network
+
+
+def _parser_error(error: Any) -> str:
+    """One parser error; the node and its operator come first."""
+    reason = one_line(error.desc().split("[checkMacros")[0])
+    where = error.node_name() or (f"number {error.node()}" if error.node() >= 0 else "")
+    code = str(error.code()).rpartition(".")[2].lower().replace("_", " ")
+    if not where:
+        return f"the file ({code}: {reason})"
+    stack = [name for name in error.local_function_stack() if name]
+    inside = f" in {' > '.join(stack)}" if stack else ""
+    return f"operator {error.node_operator() or '?'} of node `{where}`{inside} ({code}: {reason})"
+
+
+def _add_profile(
+    builder: trt.Builder,
+    network: trt.INetworkDefinition,
+    config: trt.IBuilderConfig,
+    path: Path,
+    profiles: Mapping[str, Profile],
+) -> tuple[CompiledTensor, ...]:
+    """Describe the inputs and give those with open axes their profile."""
+    inputs = []
+    profile = builder.create_optimization_profile()
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        shape = shape_of(tensor.shape)
+        chosen = _profile(path, tensor.name, shape, profiles)
+        if chosen:
+            shapes = (chosen.minimum, chosen.optimum, chosen.maximum)
+            profile.set_shape(tensor.name, *(trt.Dims(list(shape)) for shape in shapes))
+        inputs.append(CompiledTensor(tensor.name, _dtype(path, tensor), shape, chosen))
+    names = [tensor.name for tensor in inputs]
+    if unknown := [name for name in profiles if name not in names]:
+        raise EngineError(f"{path}: --shape: there is no input `{unknown[0]}`: it has {', '.join(names)}")
+    if any(tensor.profile for tensor in inputs):
+        config.add_optimization_profile(profile)
+    return tuple(inputs)
+
+
+def _profile(
+    path: Path, name: str, shape: tuple[int, ...], profiles: Mapping[str, Profile]
+) -> Profile | None:
+    shown = "x".join("?" if size < 0 else str(size) for size in shape)
+    if -1 not in shape:
+        if name in profiles:
+            raise EngineError(f"{path}: --shape: input `{name}` is fixed to {shown}: leave --shape away")
+        return None
+    if name not in profiles:
+        low, high = (shown.replace("?", size) for size in ("1", "4"))
+        axes = ", ".join(str(axis) for axis, size in enumerate(shape) if size < 0)
+        raise EngineError(
+            f"{path}: input `{name}` is {shown}, open on axis {axes}: export it with a static shape, or give "
+            f"its smallest, usual and largest shape, such as `--shape {name}={low},{low},{high}`"
+        )
+    chosen = profiles[name]
+    for given in (chosen.minimum, chosen.optimum, chosen.maximum):
+        if len(given) != len(shape) or any(
+            size not in (-1, wanted) for size, wanted in zip(shape, given, strict=True)
+        ):
+            raise EngineError(
+                f"{path}: --shape: {'x'.join(map(str, given))} is not an input `{name}` of {shown}"
+            )
+    return chosen
+
+
+def _outputs(network: trt.INetworkDefinition, path: Path) -> tuple[CompiledTensor, ...]:
+    tensors = [network.get_output(index) for index in range(network.num_outputs)]
+    open_inputs = any(-1 in shape_of(network.get_input(index).shape) for index in range(network.num_inputs))
+    for tensor in tensors:
+        if -1 in shape_of(tensor.shape) and not open_inputs:
+            raise EngineError(
+                f"{path}: the shape of output `{tensor.name}` depends on the values of the image, so no "
+                "buffer can be made for it: export the network up to the node before"
+            )
+    return tuple(
+        CompiledTensor(tensor.name, _dtype(path, tensor), shape_of(tensor.shape)) for tensor in tensors
+    )
+
+
+def _dtype(path: Path, tensor: trt.ITensor) -> str:
+    try:
+        return numpy_type(tensor.dtype).name
+    except TypeError as error:
+        raise EngineError(
+            f"{path}: `{tensor.name}` holds {tensor.dtype}, which NumPy does not know"
+        ) from error
+
+
+def _configure(builder: trt.Builder, config: trt.IBuilderConfig, options: CompilerOptions) -> None:
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
+    config.builder_optimization_level = options.optimization_level
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    # TF32 rounds the inputs of FP32 products to 10 bits; who asks for FP32 means FP32.
+    config.clear_flag(trt.BuilderFlag.TF32)
+    # TensorRT-RTX wants it for an engine that is captured into a CUDA graph.
+    if user_allocation := getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None):
+        config.set_flag(user_allocation)
+    if options.sparse:
+        config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
+    if options.dla_core is not None:
+        _use_dla(builder, config, options.dla_core)
+    if options.targets != CURRENT:
+        set_targets(config, options.targets)
+
+
+def _use_dla(builder: trt.Builder, config: trt.IBuilderConfig, core: int) -> None:
+    cores = builder.num_DLA_cores
+    if core >= cores:
+        have = f"has {cores} (0 to {cores - 1})" if cores else "has none, only Jetson Xavier and Orin do"
+        raise EngineError(f"--dla {core}: as {flavour()} sees it this machine {have}: leave --dla away")
+    config.default_device_type = trt.DeviceType.DLA
+    config.DLA_core = core
+    config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+
+
+@dataclass
+class _Outcome:
+    data: bytes | None = None
+    failure: BaseException | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+def _run(
+    builder: trt.Builder,
+    network: trt.INetworkDefinition,
+    config: trt.IBuilderConfig,
+    path: Path,
+    options: CompilerOptions,
+    messages: Messages,
+    progress: ProgressCallback | None,
+) -> bytes:
+    """Build in a thread of its own, so that this one is free to hear Ctrl-C."""
+    state = BuildProgress(progress)
+    config.progress_monitor = make_monitor(state)
+    cache = TimingCache.of_this_machine()
+    if cache:
+        cache.attach(config)
+    outcome = _Outcome()
+
+    def work() -> None:
+        try:
+            serialized: Any = builder.build_serialized_network(network, config)
+            outcome.data = None if serialized is None else bytes(serialized)
+        except BaseException as error:
+            outcome.failure = error
+        finally:
+            outcome.done.set()
+
+    thread = threading.Thread(target=work, name="engine-build")
+    thread.start()
+    try:
+        while not outcome.done.wait(0.1):
+            state.report()
+    finally:
+        state.cancel()
+        thread.join()
+    if outcome.failure:
+        raise EngineError(f"{path}: the build failed: {outcome.failure}") from outcome.failure
+    if outcome.data is None:
+        raise EngineError(_build_error(path, options, messages))
+    if cache:
+        cache.keep(config)
+    state.finish()
+    return outcome.data
+
+
+def _build_error(path: Path, options: CompilerOptions, messages: Messages) -> str:
+    reason = messages.reason
+    if _WORKSPACE.search(reason):
+        return (
+            f"{path}: a workspace of {options.workspace_mib} MiB is too small, the builder says: {reason}: "
+            f"run it again with `--workspace {max(4 * options.workspace_mib, 256)}`"
+        )
+    if "FP32 GEMM is not supported" in reason:
+        return f"{path}: {reason}: build it with `--precision fp16`, or leave that target away"
+    return f"{path}: {flavour()} cannot build it: {reason}"
+
+
+def _inspect(data: bytes) -> tuple[Layer, ...]:
+    """The layers as the engine itself tells them; this needs the GPU."""
+    runtime = trt.Runtime(logger())
+    engine: Any = runtime.deserialize_cuda_engine(data)
+    if engine is None:
+        return ()
+    inspector = engine.create_engine_inspector()
+    return layers_of_inspector(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+
+
+def _built_for(options: CompilerOptions) -> tuple[str, ...]:
+    gpu = current_machine().gpu
+    if options.targets == CURRENT:
+        return (gpu.compute_capability,) if gpu else ()
+    return options.targets
+
+
+def _memory(messages: list[str]) -> dict[str, int]:
+    found = {}
+    for key, pattern in _MEMORY.items():
+        sizes = [int(match[1]) for text in messages if (match := pattern.search(text))]
+        if sizes:
+            found[key] = max(sizes)
+    return found

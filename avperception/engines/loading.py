@@ -1,0 +1,136 @@
+"""Which runtime runs a network here, and which of its built engines: never a stale one."""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avperception.engines.adapter import FLAVOURS, Flavour, probe
+from avperception.engines.engine import Engine
+from avperception.engines.engine_file import EngineFile, StaleEngineError, engines_of, model_of, verify
+from avperception.engines.machine import current_machine
+from avperception.engines.manifest import read_manifest
+from avperception.engines.onnxruntime import OnnxRuntimeEngine
+from avperception.errors import ConfigurationError, EngineError
+from avperception.models.card import ModelCard
+from avperception.models.library import reference
+
+if TYPE_CHECKING:
+    from avperception.engines.builder import BuildRequest
+
+BACKENDS = ("auto", "tensorrt", "onnxruntime")
+"""What the parameter `backend` may be."""
+
+ENGINE_POLICIES = ("refuse", "rebuild")
+"""What the parameter `engine_policy` may be: what is done where an engine does not fit this machine."""
+
+_logger = logging.getLogger(__name__)
+
+
+def load_engine(
+    path: Path,
+    backend: str = "auto",
+    threads: int = 0,
+    *,
+    precision: str = "fp16",
+    engine_policy: str = "refuse",
+    card: ModelCard | None = None,
+) -> Engine:
+    """Make an engine of an ONNX file with the runtime `backend`.
+
+    `auto` takes TensorRT where it, CuPy, a GPU and a built engine are there, else ONNX Runtime, which
+    computes on the CPU in `threads`, 0 for one a core. With TensorRT the engine built of this very
+    network in this `precision` is taken. Where it does not fit this machine, or is not there, the
+    `engine_policy` says what to do: `refuse`, or `rebuild`, which takes minutes and is logged as a
+    warning; a `card` says then which model it is.
+
+    Raises EngineError, StaleEngineError with all that does not fit, and ConfigurationError for a
+    backend or policy of another name.
+    """
+    for name, value, allowed in (
+        ("backend", backend, BACKENDS),
+        ("engine_policy", engine_policy, ENGINE_POLICIES),
+    ):
+        if value not in allowed:
+            raise ConfigurationError(f"{name} is {value!r}: it must be one of {', '.join(allowed)}")
+    if backend == "onnxruntime" or (backend == "auto" and not _runs_on_tensorrt(path, engine_policy)):
+        return OnnxRuntimeEngine(path, threads)
+    from avperception.engines.tensorrt import TensorrtEngine
+
+    return TensorrtEngine(find_engine(path, precision, engine_policy, card).path)
+
+
+def find_engine(
+    network: Path, precision: str = "fp16", engine_policy: str = "refuse", card: ModelCard | None = None
+) -> EngineFile:
+    """Give the engine of an ONNX file that fits this machine; built anew only if the policy is `rebuild`.
+
+    Raises EngineError, and StaleEngineError for the engine that fits least badly.
+    """
+    refusals: list[StaleEngineError] = []
+    files = engines_of(network, precision)
+    for file in files:
+        try:
+            verify(file, current_machine(), network, precision)
+            return file
+        except StaleEngineError as error:
+            refusals.append(error)
+    # Of several engines that do not fit, the one with the fewest differences tells most.
+    nearest = min(refusals, key=lambda refusal: len(refusal.differences), default=None)
+    if engine_policy == "rebuild":
+        return _rebuild(network, precision, files, nearest, card)
+    if nearest:
+        raise nearest
+    model = reference(card) if card else model_of(network.stem)
+    raise EngineError(
+        f"there is no {precision} engine of {network}: build it with "
+        f"`avperception engine build {model} --precision {precision}`, or set backend to onnxruntime"
+    )
+
+
+def _rebuild(
+    network: Path,
+    precision: str,
+    files: list[EngineFile],
+    refusal: StaleEngineError | None,
+    card: ModelCard | None,
+) -> EngineFile:
+    """Build the engine for this machine as the old one was asked for, or with the default options."""
+    from avperception.engines.builder import BuildRequest, build_engine
+
+    reason = str(refusal) if refusal else f"there is no {precision} engine of {network}"
+    request = _earlier_request(files, precision)
+    if request is None and card is not None:
+        if precision == "int8":
+            raise EngineError(f"{reason}: int8 needs a calibration set, so it is not built at start")
+        request = BuildRequest(card, precision)  # type: ignore[arg-type]
+    if request is None:
+        raise refusal or EngineError(reason)
+    _logger.warning("engine_policy is rebuild, building now, this takes minutes: %s", reason)
+    result = build_engine(request, lambda stage, part: _logger.debug("%s: %.0f %%", stage, 100 * part))
+    _logger.warning("built %s in %.0f s", result.file.path, result.manifest.build.seconds)
+    return result.file
+
+
+def _earlier_request(files: list[EngineFile], precision: str) -> BuildRequest | None:
+    from avperception.engines.builder import BuildRequest
+
+    for file in files:
+        try:
+            manifest = read_manifest(file.manifest_path)
+        except EngineError:
+            continue
+        if manifest.precision["precision"] == precision:
+            return BuildRequest.again(manifest, current_machine())
+    return None
+
+
+def _runs_on_tensorrt(path: Path, engine_policy: str) -> bool:
+    """Whether TensorRT, CuPy and a GPU are here, and an engine is, or may be built."""
+    if current_machine().gpu is None or find_spec("cupy") is None:
+        return False
+    if not any(isinstance(probe(name), Flavour) for name in FLAVOURS):
+        return False
+    return engine_policy == "rebuild" or bool(engines_of(path))

@@ -1,0 +1,226 @@
+"""Builds and runs the engines of all models on a GPU host, compares them with ONNX Runtime, and times them.
+
+    python3 tools/check_engines_on_gpu.py RTX --models ../shared/models --out benchmarks/results/engines.json
+
+RTX is the folder into which TensorRT-RTX was packed (`tensorrt_rtx.tar.xz`) or unpacked; `installed` takes
+the TensorRT that is installed. `--prebuilt DIR` adds engines that another machine built. The host needs
+NumPy, CuPy, onnx, onnxruntime, OpenCV, PyYAML and rich, and no network. A table is printed; exit code 1 if
+an error is past its limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+from engine_check.numerics import (  # noqa: E402
+    contexts_agree,
+    errors,
+    make_inputs,
+    run,
+    run_reference,
+    trace_layers,
+)
+from engine_check.timing import RUNS, enqueued_ms, graph_ms, load_in_process, time_load  # noqa: E402
+
+LIMITS = {"fp32": 1e-3, "fp16": 2e-2, "int8": None}
+"""Largest error of an output, as a share of its largest value."""
+
+PRECISIONS = ("fp32", "fp16")
+
+
+def main() -> int:
+    """Check everything, write the record, print the table."""
+    arguments = parse()
+    with tempfile.TemporaryDirectory(prefix="engine-check-") as work:
+        prepare_environment(arguments, Path(work))
+        if arguments.load:
+            print(json.dumps(time_load(arguments.load)))
+            return 0
+        record = check_all(arguments)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(record, indent=2) + "\n")
+    print_table(record)
+    return 1 if any(row["failed"] for row in record["engines"]) else 0
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("rtx", metavar="RTX", help="folder of the packed TensorRT-RTX, or `installed`")
+    parser.add_argument("--models", type=Path, required=True, help="folder with the ONNX files of the cards")
+    parser.add_argument("--images", type=Path, help="folder of images; noise that looks like a scene without")
+    parser.add_argument("--prebuilt", type=Path, help="folder with engines built elsewhere, with manifests")
+    parser.add_argument("--only", nargs="*", help="names of models; all that are there without")
+    parser.add_argument("--layers", action="store_true", help="find the layers that an FP32 error comes from")
+    parser.add_argument("--out", type=Path, default=Path("engines.json"), help="where the record goes")
+    parser.add_argument("--load", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def prepare_environment(arguments: argparse.Namespace, work: Path) -> None:
+    """Let this process, and those it starts, find TensorRT, the models and folders of their own."""
+    os.environ.setdefault("AVPERCEPTION_ENGINES", str(work / "engines"))
+    os.environ.setdefault("XDG_CACHE_HOME", str(work / "cache"))
+    os.environ["AVPERCEPTION_MODELS"] = str(arguments.models.resolve())
+    if arguments.rtx == "installed":
+        return
+    folder = Path(arguments.rtx)
+    if (folder / "tensorrt_rtx.tar.xz").is_file():
+        with tarfile.open(folder / "tensorrt_rtx.tar.xz") as archive:
+            archive.extractall(work / "rtx", filter="data")
+        folder = work / "rtx"
+    if not (folder / "tensorrt_rtx_bindings").is_dir():
+        sys.exit(f"{arguments.rtx} holds neither tensorrt_rtx.tar.xz nor tensorrt_rtx_bindings/")
+    os.environ["AVPERCEPTION_TENSORRT"] = "tensorrt_rtx"
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    )
+    sys.path.insert(0, str(folder))
+
+
+def check_all(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Build, load, compare and time the engines of all models; give the record."""
+    from avperception.engines.adapter import flavour
+    from avperception.engines.machine import current_machine
+
+    machine = current_machine()
+    if machine.gpu is None:
+        sys.exit(f"this host has no GPU: {machine.gpu_problem}")
+    rows: list[dict[str, Any]] = []
+    record = {
+        "gpu": machine.gpu.name,
+        "compute_capability": machine.gpu.compute_capability,
+        "driver": machine.driver,
+        "cuda": machine.cuda,
+        "tensorrt": str(flavour()),
+        "images": str(arguments.images.name) if arguments.images else "generated",
+        "runs": RUNS,
+        "limits": LIMITS,
+        "engines": rows,
+    }
+    for card, network in cards(arguments.only):
+        inputs = make_inputs(card, network, arguments.images)
+        expected = run_reference(network, card.input.tensor, inputs)
+        for precision in PRECISIONS:
+            rows.append(built_here(card, precision, inputs, expected))
+            print_row(rows[-1])
+        for file in prebuilt(arguments.prebuilt, network):
+            rows.append(measure(card.name, file, "elsewhere", inputs, expected))
+            print_row(rows[-1])
+        past = any(row["failed"] and row["model"] == card.name and row["precision"] == "fp32" for row in rows)
+        if arguments.layers and past:
+            record.setdefault("layers", {})[card.name] = trace_layers(network, card.input.tensor, inputs[0])
+    return record
+
+
+def cards(only: list[str] | None) -> Iterator[tuple[Any, Path]]:
+    """The model cards whose network is there, with its path."""
+    from avperception.models.library import card_paths, load_named, locate, network_path
+
+    for name, path in card_paths().items():
+        card = load_named(path)
+        if (only is None or name in only) and network_path(card):
+            yield card, locate(card)
+
+
+def prebuilt(folder: Path | None, network: Path) -> list[Path]:
+    """Engines of a network that another machine built."""
+    return sorted(folder.glob(f"{network.stem}.*.engine")) if folder else []
+
+
+def built_here(
+    card: Any, precision: str, inputs: list[Any], expected: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Build an engine for this GPU and measure it."""
+    from avperception.engines.builder import BuildRequest, build_engine
+    from avperception.engines.loading import find_engine
+    from avperception.models.library import locate
+
+    built = build_engine(BuildRequest(card, precision), lambda stage, part: None)
+    file = find_engine(locate(card), precision)  # the way the node takes, its manifest compared
+    assert file.path == built.file.path
+    row = measure(card.name, file.path, "here", inputs, expected)
+    row["build_s"] = built.manifest.build.seconds
+    row["report"] = built.report.as_dict() if built.report else None
+    return row
+
+
+def measure(
+    model: str, path: Path, where: str, inputs: list[Any], expected: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """One engine: errors, latency enqueued and as a CUDA graph, and the time it takes to load."""
+    from avperception.engines.tensorrt import TensorrtEngine
+    from avperception.errors import EngineError
+
+    precision = path.stem.rsplit(".", 2)[1]
+    row: dict[str, Any] = {"model": model, "precision": precision, "built": where, "engine": path.name}
+    try:
+        cold, warm = load_in_process(path), load_in_process(path)
+        engine = TensorrtEngine(path)
+        context = engine.create_context()
+        found = [run(context, array) for array in inputs]
+        row |= {
+            "errors": {name: errors(expected, found, name) for name in expected[0]},
+            "load_cold": cold,
+            "load_cached": warm,
+            "enqueued_ms": enqueued_ms(context),
+            "graph_ms": graph_ms(context),
+            "contexts_agree": contexts_agree(engine, inputs),
+        }
+    except EngineError as error:
+        return row | {"failed": True, "problem": str(error)}
+    limit = LIMITS[precision]
+    worst = max(error["largest"] for error in row["errors"].values())
+    return row | {"failed": not row["contexts_agree"] or (limit is not None and not worst <= limit)}
+
+
+def print_row(row: dict[str, Any]) -> None:
+    """Say that an engine is done."""
+    print(
+        f"  {row['model']} {row['precision']} built {row['built']}: {row.get('problem', 'measured')}",
+        flush=True,
+    )
+
+
+def print_table(record: dict[str, Any]) -> None:
+    """Print the record for people."""
+    print(f"\n{record['gpu']}, driver {record['driver']}, {record['tensorrt']}")
+    form = "{:<14} {:<5} {:<10} {:>10} {:>10} {:>9} {:>9}  {}"
+    print(form.format("model", "", "built", "error", "enqueued", "graph", "JIT cold", "JIT cached"))
+    for row in record["engines"]:
+        if "problem" in row:
+            print(f"{row['model']:<14} {row['precision']:<5} {row['built']:<10} FAILED: {row['problem']}")
+            continue
+        worst = max(error["largest"] for error in row["errors"].values())
+        graph = row["graph_ms"] if isinstance(row["graph_ms"], str) else f"{row['graph_ms']:.3f} ms"
+        cold, cached = (
+            f"{row[key]['context_s']:.2f} s" if "context_s" in row[key] else "failed"
+            for key in ("load_cold", "load_cached")
+        )
+        failed = "  FAILED" if row["failed"] else ""
+        print(
+            form.format(
+                row["model"], row["precision"], row["built"], f"{worst:.1e}",
+                f"{row['enqueued_ms']:.3f} ms", graph, cold, cached + failed,
+            )
+        )  # fmt: skip
+    for model, layers in record.get("layers", {}).items():
+        print(f"\nlayers of {model} in FP32, the first ones past 1e-4 of their largest value:")
+        for layer in [layer for layer in layers if layer["largest"] > 1e-4][:10]:
+            size = f"{layer['largest']:.1e}, rms {layer['rms']:.1e}"
+            print(f"  {layer['operator']:<10} {layer['node']:<28} {size}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

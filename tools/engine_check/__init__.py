@@ -1,0 +1,1 @@
+"""Parts of check_engines_on_gpu.py."""

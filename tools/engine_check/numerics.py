@@ -1,0 +1,131 @@
+"""Outputs of engines against ONNX Runtime in FP32."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MARKED_AT_ONCE = 8
+
+
+def make_inputs(card: Any, network: Path, folder: Path | None) -> list[np.ndarray]:
+    """The network inputs of some images, as the pipeline makes them."""
+    import cv2
+
+    from avperception.engines.precision.network_file import load_network
+    from avperception.engines.precision.samples import InputMaker
+    from avperception.types import Image
+
+    if folder:
+        pictures = [cv2.imread(str(path)) for path in sorted(folder.iterdir())]
+        pictures = [picture for picture in pictures if picture is not None][:8]
+    else:
+        pictures = [generated_picture(seed) for seed in range(4)]
+    maker = InputMaker(card, load_network(network), network)
+    return [
+        maker(Image(picture, "bgr8", picture.shape[1], picture.shape[0], 0, "camera")) for picture in pictures
+    ]
+
+
+def generated_picture(seed: int) -> np.ndarray:
+    """Noise of all sizes, as natural images have it: neither flat nor white."""
+    import cv2
+
+    random = np.random.default_rng(seed)
+    picture = np.zeros((720, 1280, 3))
+    for size in (3, 6, 12, 24, 48, 96, 192):
+        coarse = random.normal(size=(size, size * 16 // 9, 3))
+        picture += cv2.resize(coarse, (1280, 720), interpolation=cv2.INTER_CUBIC) / np.sqrt(size)
+    return np.clip(128 + 60 * picture, 0, 255).astype(np.uint8)
+
+
+def run_reference(network: Path, name: str, inputs: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """The outputs of ONNX Runtime on the host, in FP32."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(network), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return [dict(zip(names, session.run(names, {name: array}), strict=True)) for array in inputs]
+
+
+def run(context: Any, array: np.ndarray) -> dict[str, np.ndarray]:
+    """Run a context on one input and bring its outputs to the host."""
+    next(iter(context.inputs.values())).set(array)
+    context.execute()
+    return {name: output.get() for name, output in context.outputs.items()}
+
+
+def errors(
+    expected: list[dict[str, np.ndarray]], found: list[dict[str, np.ndarray]], name: str
+) -> dict[str, Any]:
+    """Errors of one output as shares of its largest value, and where the largest is."""
+    wanted = np.stack([outputs[name] for outputs in expected]).astype(np.float64)
+    got = np.stack([outputs[name] for outputs in found]).astype(np.float64)
+    difference = np.abs(got - wanted)
+    scale = float(np.abs(wanted).max())
+    at = np.unravel_index(int(difference.argmax()), difference.shape)
+    return {
+        "largest": float(difference.max()) / scale,
+        "percentile_99.9": float(np.percentile(difference, 99.9)) / scale,
+        "rms": float(np.sqrt(np.mean(difference**2)) / np.sqrt(np.mean(wanted**2))),
+        "scale": scale,
+        "at": [int(index) for index in at],
+        "expected_there": float(wanted[at]),
+        "found_there": float(got[at]),
+    }
+
+
+def contexts_agree(engine: Any, inputs: list[np.ndarray]) -> bool:
+    """Two contexts on two streams at once give what each gives alone."""
+    import cupy
+
+    contexts = [engine.create_context() for _ in range(2)]
+    arrays = [inputs[0], inputs[-1]]
+    alone = [run(context, array) for context, array in zip(contexts, arrays, strict=True)]
+    streams = [cupy.cuda.Stream(non_blocking=True) for _ in contexts]
+    for context, stream in zip(contexts, streams, strict=True):
+        for _ in range(20):
+            context.execute(stream)
+    for stream in streams:
+        stream.synchronize()
+    return all(
+        np.allclose(context.outputs[name].get(), wanted, rtol=1e-5, atol=1e-6)
+        for context, outputs in zip(contexts, alone, strict=True)
+        for name, wanted in outputs.items()
+    )
+
+
+def trace_layers(network: Path, input_name: str, array: np.ndarray) -> list[dict[str, Any]]:
+    """Errors of intermediate FP32 tensors, a few marked as outputs at a time so that most fusions stay."""
+    import onnx
+
+    from avperception.engines.compiler import compile_network
+    from avperception.engines.options import CompilerOptions
+    from avperception.engines.tensorrt import TensorrtEngine
+
+    model = onnx.shape_inference.infer_shapes(onnx.load(str(network)))
+    shapes = {value.name: value for value in model.graph.value_info}
+    nodes = [
+        node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose", "MatMul", "Mul", "Add")
+    ]
+    marked = [(node, shapes[node.output[0]]) for node in nodes if node.output[0] in shapes]
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for start in range(0, len(marked), MARKED_AT_ONCE):
+            part = marked[start : start + MARKED_AT_ONCE]
+            copy = onnx.ModelProto()
+            copy.CopyFrom(model)
+            copy.graph.output.extend(value for _, value in part)
+            path = Path(folder) / f"{start}.onnx"
+            onnx.save(copy, str(path))
+            engine_path = path.with_suffix(".engine")
+            engine_path.write_bytes(compile_network(path, CompilerOptions()).data)
+            expected = run_reference(path, input_name, [array])
+            found = [run(TensorrtEngine(engine_path).create_context(), array)]
+            for node, value in part:
+                error = errors(expected, found, value.name)
+                rows.append({"node": node.name, "operator": node.op_type, "tensor": value.name} | error)
+    return rows
