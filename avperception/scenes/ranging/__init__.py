@@ -1,0 +1,1 @@
+"""The lidar: its turn, its rays and what they meet."""

@@ -1,0 +1,168 @@
+"""Paints a mesh back to front: colours and textures into the picture, the solids' numbers into the ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avperception.scenes.conditions import Condition
+from avperception.scenes.render.mesh import Mesh
+from avperception.scenes.render.outlines import SUBPIXEL_BITS, Outline, clip_near, project, to_subpixels
+from avperception.scenes.shapes.shape import Indices, Texture
+from avperception.scenes.textures import MEAN_GREY, grain_patch
+from avperception.types import Float32, Float64, UInt8
+
+Ids = NDArray[np.uint16]
+
+FIRST_SOLID = 8
+"""Id of the first solid of a mesh; lower ids are classes of the ground."""
+
+_GRAIN_SCALE = 90.0  # texture pixels per metre of an object's surface
+_GRAIN_MINIMUM = 14  # pixels of height below which grain cannot be seen
+_TEXTURE_MINIMUM = 14  # pixels a side below which a plain colour will do
+
+
+class MeshPainter:
+    """Paints one mesh; `colours` (P, 3) are the polygons' in the light of the moment."""
+
+    def __init__(
+        self, mesh: Mesh, colours: Float32, K: Float64, size: tuple[int, int], condition: Condition
+    ) -> None:
+        self._mesh, self._K, self._condition = mesh, K, condition
+        self._width, self._height = size
+        self._light = colours
+        self._pixels = np.zeros((len(mesh.points_camera), 2), np.float32)
+        ahead = mesh.points_camera[:, 2] > 1e-3
+        self._pixels[ahead] = project(mesh.points_camera[ahead], K)
+        self._fixed = to_subpixels(self._pixels)
+        self._shown = np.flatnonzero(mesh.visible & self._on_picture())
+        shown = map(tuple, colours[self._shown].tolist())
+        self._colours = dict(zip(self._shown.tolist(), shown, strict=True))
+
+    def _on_picture(self) -> NDArray[np.bool_]:
+        starts = self._mesh.starts[:-1]
+        if not len(starts):
+            return np.zeros(0, bool)
+        low = np.minimum.reduceat(self._pixels, starts)
+        high = np.maximum.reduceat(self._pixels, starts)
+        inside = (high > -1).all(axis=1) & (low[:, 0] < self._width) & (low[:, 1] < self._height)
+        return np.asarray(inside | self._mesh.clipped)
+
+    def paint(self, picture: UInt8, ids: Ids) -> None:
+        """Paint everything, the farthest solid first."""
+        shown = self._shown
+        solids = self._mesh.solid[shown]
+        first = np.flatnonzero(np.diff(solids, prepend=-1))
+        for begin, end in zip(first, [*first[1:], len(shown)], strict=True):
+            self._paint_solid(picture, ids, int(solids[begin]), shown[begin:end])
+
+    def actor_outlines(self) -> dict[int, list[Outline]]:
+        """By the actor's place in the mesh: its faces that look at the camera, on the picture or not."""
+        mesh = self._mesh
+        is_actor = np.array([solid.track_id > 0 for solid in mesh.solids], bool)
+        found: dict[int, list[Outline]] = {}
+        for i in np.flatnonzero(mesh.visible & mesh.is_face & is_actor[mesh.solid]).tolist():
+            outline = self._outline(i)
+            if outline is not None:
+                found.setdefault(int(mesh.solid[i]), []).append(outline)
+        return found
+
+    def _paint_solid(self, picture: UInt8, ids: Ids, number: int, polygons: Indices) -> None:
+        mesh = self._mesh
+        label = FIRST_SOLID + number
+        for i in polygons.tolist():
+            outline = self._outline(i)
+            if outline is None:
+                continue
+            cv2.fillConvexPoly(picture, outline, self._colours[i], cv2.LINE_AA, SUBPIXEL_BITS)
+            if mesh.is_face[i]:
+                cv2.fillConvexPoly(ids, outline, label, cv2.LINE_8, SUBPIXEL_BITS)
+            if i in mesh.textures:
+                self._paint_texture(picture, i, outline, mesh.textures[i])
+        if mesh.solids[number].shape.grain > 0:
+            self._add_grain(picture, ids, number, polygons)
+
+    def _outline(self, i: int) -> Outline | None:
+        mesh = self._mesh
+        first, end = mesh.starts[i], mesh.starts[i + 1]
+        if not mesh.clipped[i]:
+            return self._fixed[first:end]
+        outline = clip_near(mesh.points_camera[first:end])
+        return to_subpixels(project(outline, self._K)) if len(outline) > 2 else None
+
+    def _paint_texture(self, picture: UInt8, i: int, outline: NDArray[np.int32], texture: Texture) -> None:
+        x0, y0, x1, y1 = self._window(outline / (1 << SUBPIXEL_BITS))
+        if x1 - x0 < _TEXTURE_MINIMUM or y1 - y0 < _TEXTURE_MINIMUM:
+            return
+        quad = self._mesh.points_camera[self._mesh.starts[i] :][:4].astype(np.float64)
+        area = cv2.contourArea(outline.astype(np.float32)) / (1 << 2 * SUBPIXEL_BITS)
+        shrink = np.sqrt(texture.levels[0].shape[0] * texture.levels[0].shape[1] / max(area, 1.0))
+        level = int(np.clip(np.log2(max(shrink, 1.0)) + 0.3, 0, len(texture.levels) - 1))
+        tile = texture.levels[level]
+        height, width = tile.shape[:2]
+        right, down = (quad[1] - quad[0]) / width, (quad[0] - quad[3]) / height
+        onto = self._K @ np.stack([right, down, quad[3]], axis=1)
+        onto = np.array([[1, 0, -x0], [0, 1, -y0], [0, 0, 1.0]]) @ onto
+        patch = _warped(tile, onto, (x1 - x0, y1 - y0), enlarged=shrink < 1)
+        patch = cv2.transform(patch, self._lighting(i))
+        mask = np.zeros(patch.shape[:2], np.uint8)
+        shift = np.array([x0, y0]) << SUBPIXEL_BITS
+        cv2.fillConvexPoly(mask, (outline - shift).astype(np.int32), 255, cv2.LINE_8, SUBPIXEL_BITS)
+        cv2.copyTo(patch, mask, picture[y0:y1, x0:x1])
+
+    def _lighting(self, i: int) -> Float32:
+        """(3, 4): factors that light a texture as the polygon's own colour is lit, and its haze."""
+        fog = np.asarray(self._condition.fog, np.float32)
+        distance = np.linalg.norm(self._mesh.centres[i])
+        haze = 1 - np.float32(np.exp(-self._condition.fog_density * distance))
+        factor = (self._light[i] - haze * fog) / np.maximum(self._mesh.albedo[i], 1.0)
+        return np.column_stack([np.diag(factor), haze * fog]).astype(np.float32)
+
+    def _add_grain(self, picture: UInt8, ids: Ids, number: int, polygons: Indices) -> None:
+        starts = self._mesh.starts
+        points = np.concatenate(
+            [
+                self._pixels[starts[i] : starts[i + 1]]
+                for i in (polygons if len(polygons) < 12 else polygons[::3])
+            ]
+        )
+        x0, y0, x1, y1 = self._window(points, margin=2)
+        if y1 - y0 < _GRAIN_MINIMUM or x1 - x0 < 4 or self._mesh.clipped[polygons].any():
+            return
+        solid = self._mesh.solids[number]
+        depth = float(np.linalg.norm(self._mesh.centres[polygons[0]]))
+        scale = self._K[0, 0] / max(depth, 0.5) / _GRAIN_SCALE
+        anchor = points.min(axis=0)
+        onto = np.array([[scale, 0, anchor[0] - x0], [0, scale, anchor[1] - y0]])
+        steps = round(20 * solid.shape.grain * float(np.exp(-self._condition.fog_density * depth)))
+        if steps == 0:
+            return
+        tile = grain_patch((solid.track_id + int(abs(solid.x))) % 6, steps / 20)
+        patch = cv2.warpAffine(
+            tile, onto, (x1 - x0, y1 - y0), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP
+        )
+        window = picture[y0:y1, x0:x1]
+        textured = cv2.multiply(window, patch, scale=1 / MEAN_GREY)
+        own = cv2.inRange(ids[y0:y1, x0:x1], FIRST_SOLID + number, FIRST_SOLID + number)
+        cv2.copyTo(textured, own, window)
+
+    def _window(self, points: NDArray[np.floating[Any]], margin: int = 1) -> tuple[int, int, int, int]:
+        low, high = points.min(axis=0), points.max(axis=0)
+        x0, y0 = max(int(low[0]) - margin, 0), max(int(low[1]) - margin, 0)
+        x1, y1 = min(int(high[0]) + margin + 1, self._width), min(int(high[1]) + margin + 1, self._height)
+        return x0, y0, x1, y1
+
+
+def _warped(tile: UInt8, onto: Float64, size: tuple[int, int], *, enlarged: bool) -> UInt8:
+    """A tile seen in perspective; where it is enlarged anyway, half the resolution will do."""
+    flags, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+    if not enlarged:
+        return np.asarray(cv2.warpPerspective(tile, onto, size, flags=flags, borderMode=border), np.uint8)
+    half = (size[0] + 1) // 2, (size[1] + 1) // 2
+    smaller = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1.0]]) @ onto
+    picture = cv2.warpPerspective(tile, smaller, half, flags=flags, borderMode=border)
+    picture = cv2.resize(picture, (2 * half[0], 2 * half[1]), interpolation=flags)
+    return np.asarray(picture[: size[1], : size[0]], np.uint8)

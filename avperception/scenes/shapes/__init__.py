@@ -1,0 +1,1 @@
+"""What things look like: convex parts, and everything on the road built from them."""

@@ -1,0 +1,191 @@
+"""Fills the road: vehicles in their lanes, parked cars, cyclists at the edge, people on foot."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from avperception.scenes.actors import Actor, make_actor
+from avperception.scenes.motion import Motion
+from avperception.scenes.road import Road
+from avperception.scenes.solid import Solid
+from avperception.types import Float64
+
+SIGHT = 130.0
+"""Metres from the ego vehicle beyond which nothing is seen."""
+
+EGO_SIZE = (4.6, 1.86, 1.6)
+"""Length, width and height of the ego vehicle, metres; base_link is on the ground below its middle."""
+
+_LARGEST = {
+    "car": (4.9, 1.95, 2.0),
+    "truck": (7.4, 2.5, 3.4),
+    "cyclist": (1.75, 0.6, 1.9),
+    "pedestrian": (1.0, 0.8, 2.0),
+}
+_CHECK_STEP = 0.1  # s between the moments at which two paths are compared
+
+
+class Traffic:
+    """Adds actors one after the other; one that would touch another at any time is left out."""
+
+    def __init__(
+        self, road: Road, ego: Motion, duration: float, obstacles: list[Solid], rng: np.random.Generator
+    ) -> None:
+        self._road, self._ego, self._duration, self._rng = road, ego, duration, rng
+        self._times: Float64 = np.arange(0.0, duration + 1.0, _CHECK_STEP, dtype=np.float64)
+        self.actors: list[Actor] = []
+        self._centres: list[Float64] = []
+        self._radii: list[float] = []
+        self._bounds: list[tuple[float, ...]] = []
+        self._occupy(ego, EGO_SIZE)
+        for solid in obstacles:
+            reach = float(np.abs(np.stack([solid.shape.lower, solid.shape.upper])[:, :2]).max())
+            self._occupy_disc(np.array([[solid.x, solid.y]]), reach)
+
+    def fill(self) -> list[Actor]:
+        """Return all actors, numbered from 1."""
+        density = self._rng.uniform(0.7, 1.5)
+        self._fill_lanes(density)
+        self._fill_parking()
+        self._fill_edges(density)
+        self._fill_pavements(density)
+        self._fill_crossings(density)
+        return self.actors
+
+    @property
+    def _reach(self) -> tuple[float, float]:
+        """First and last s that the ego vehicle sees during the whole scene."""
+        return self._ego.s0 - 60.0, self._ego.s0 + self._ego.v_s * self._duration + SIGHT
+
+    def _fill_lanes(self, density: float) -> None:
+        own = round(-self._ego.d0 / self._road.lane_width + 0.5)
+        for lane in [*range(1, self._road.lanes + 1), *range(-self._road.lanes, 0)]:
+            along = 1.0 if lane > 0 else -1.0
+            speed = self._ego.v_s * (1.0 if lane == own else self._rng.uniform(0.85, 1.2))
+            low, high = self._reach if along < 0 else (self._ego.s0 - 60.0, self._ego.s0 + SIGHT)
+            s = low + self._rng.uniform(0, 20)
+            while s < high + (speed * self._duration if along < 0 else 0.0):
+                gap_to_ego = abs(s - self._ego.s0)
+                if lane != own or gap_to_ego > 15.0:
+                    self._add_driver(s, self._road.lane_centre(lane), along * speed)
+                s += 14.0 + self._rng.exponential(20.0 / density)
+
+    def _add_driver(self, s: float, d: float, speed: float) -> None:
+        rng = self._rng
+        motion = Motion(
+            s, d + rng.normal(0, 0.12), v_s=speed, heading=0.0 if speed > 0 else np.pi,
+            sway_s=rng.uniform(0, 1.2), sway_d=rng.uniform(0, 0.15), sway_rate=rng.uniform(0.3, 0.8),
+            phase=rng.uniform(0, 6.28), steers=True,
+        )  # fmt: skip
+        self._add("truck" if rng.random() < 0.22 else "car", motion)
+
+    def _fill_parking(self) -> None:
+        rng, road = self._rng, self._road
+        if not road.parking:
+            return
+        taken = rng.uniform(0.25, 0.75)
+        for side in (-1.0, 1.0):
+            s = self._reach[0]
+            while s < self._reach[1]:
+                is_truck = rng.random() < 0.1
+                s += 4.2 if is_truck else 3.0
+                if rng.random() < taken:
+                    heading = (0.0 if side < 0 else np.pi) + rng.normal(0, 0.02)
+                    heading += np.pi if rng.random() < 0.08 else 0.0
+                    d = side * (road.half_road - 0.5 * road.parking + rng.normal(0, 0.05))
+                    self._add("truck" if is_truck else "car", Motion(s, d, heading=heading), lamps=False)
+                s += rng.uniform(3.0, 4.2) + (1.2 if is_truck else 0.0)
+
+    def _fill_edges(self, density: float) -> None:
+        """Cyclists between the outer lane and the kerb."""
+        rng, road = self._rng, self._road
+        for side in (-1.0, 1.0):
+            s = self._reach[0]
+            while s < self._reach[1] + (6.0 * self._duration if side > 0 else 0.0):
+                s += 6.0 + rng.exponential(26.0 / density)
+                d = side * (road.lanes * road.lane_width + max(road.shoulder - 0.45, 0.3))
+                motion = Motion(
+                    s, d, v_s=-side * rng.uniform(3.0, 6.5), heading=0.0 if side < 0 else np.pi,
+                    sway_d=rng.uniform(0, 0.12), sway_rate=rng.uniform(0.6, 1.4),
+                    phase=rng.uniform(0, 6.28), steers=True,
+                )  # fmt: skip
+                self._add("cyclist", motion)
+
+    def _fill_pavements(self, density: float) -> None:
+        rng, road = self._rng, self._road
+        inner = road.half_road + (0.95 if road.pavement else 0.6)
+        outer = max(road.half_paved - 0.5, inner + (0.0 if road.pavement else 2.0))
+        mean_gap = (9.0 if road.urban else 28.0) / density
+        for side in (-1.0, 1.0):
+            s = self._reach[0]
+            while s < self._reach[1]:
+                s += rng.exponential(mean_gap)
+                for _ in range(1 if rng.random() < 0.75 else int(rng.integers(2, 4))):
+                    d = side * rng.uniform(inner, outer)
+                    self._add("pedestrian", self._stroll(s + rng.normal(0, 0.7), d))
+
+    def _stroll(self, s: float, d: float) -> Motion:
+        rng = self._rng
+        if rng.random() < 0.22:
+            return Motion(s, d, heading=rng.uniform(-np.pi, np.pi))
+        speed = rng.normal(1.35, 0.2) * rng.choice([-1.0, 1.0])
+        return Motion(s, d, v_s=speed, heading=0.0 if speed > 0 else np.pi, phase=rng.uniform(0, 6.28))
+
+    def _fill_crossings(self, density: float) -> None:
+        """People who wait at the kerb and cross when no vehicle comes."""
+        rng, road = self._rng, self._road
+        limit = road.half_paved - 0.6 if road.pavement else road.half_road + 0.6
+        tries = int((self._reach[1] - self._ego.s0) / 7.0 * density)
+        for _ in range(tries):
+            side = rng.choice([-1.0, 1.0])
+            speed = -side * rng.uniform(1.1, 1.9)
+            start = rng.uniform(-4.0, self._duration)
+            s = rng.uniform(self._ego.s0 + 8.0, self._reach[1] - 40.0)
+            motion = Motion(
+                s, side * limit - speed * start, v_d=speed, heading=float(np.sign(speed)) * np.pi / 2,
+                phase=rng.uniform(0, 6.28), d_limit=limit,
+            )  # fmt: skip
+            self._add("pedestrian", motion)
+
+    def _add(self, class_name: str, motion: Motion, *, lamps: bool = True) -> None:
+        seed = int(self._rng.integers(1 << 32))
+        s = motion.pose(self._road.line, self._times).s
+        if s.max() > self._road.line.s1 - 1 or s.min() < self._road.line.s0 + 1:
+            return
+        if self._is_free(motion, _LARGEST[class_name]):
+            rng = np.random.default_rng(seed)
+            self.actors.append(make_actor(class_name, len(self.actors) + 1, motion, rng, lamps=lamps))
+            self._occupy(motion, _LARGEST[class_name])
+
+    def _is_free(self, motion: Motion, size: tuple[float, float, float]) -> bool:
+        bounds = np.asarray(self._bounds)
+        for centre, radius in _discs(motion, size, self._road, self._times):
+            low, high = centre.min(axis=0) - radius, centre.max(axis=0) + radius
+            near = (bounds[:, :2] <= high).all(axis=1) & (bounds[:, 2:] >= low).all(axis=1)
+            for other in np.flatnonzero(near):
+                gap = np.linalg.norm(self._centres[other] - centre, axis=1).min()
+                if gap < self._radii[other] + radius + 0.1:
+                    return False
+        return True
+
+    def _occupy(self, motion: Motion, size: tuple[float, float, float]) -> None:
+        for centre, radius in _discs(motion, size, self._road, self._times):
+            self._occupy_disc(centre, radius)
+
+    def _occupy_disc(self, centre: Float64, radius: float) -> None:
+        self._centres.append(centre)
+        self._radii.append(radius)
+        self._bounds.append((*(centre.min(axis=0) - radius), *(centre.max(axis=0) + radius)))
+
+
+def _discs(
+    motion: Motion, size: tuple[float, float, float], road: Road, times: Float64
+) -> list[tuple[Float64, float]]:
+    """Discs that cover a footprint at all times: centres (T, 2) and radius, metres."""
+    pose = motion.pose(road.line, times)
+    length, width, _ = size
+    count = 3 if length > 1.5 * width else 1
+    radius = float(np.hypot(0.5 * width, 0.5 * length / count))
+    along = np.stack([np.cos(pose.yaw), np.sin(pose.yaw)], axis=1)
+    middle = np.stack([pose.x, pose.y], axis=1)
+    return [(middle + along * length * (k - (count - 1) / 2) / count, radius) for k in range(count)]
