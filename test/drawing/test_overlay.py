@@ -113,6 +113,15 @@ def test_lidar_points_are_drawn_where_the_camera_sees_them_near_red_far_blue(ima
     assert near[2] > near[0] and far[0] > far[2]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_points_in_a_line_the_nearer_is_seen(image: np.ndarray, order: int) -> None:
+    points = [[5.3, 0.0, 1.5], [45.3, 0.0, 1.5]]  # both straight ahead of the camera
+
+    both = draw_overlay(image, camera_result(), scene(points[::order]))
+
+    np.testing.assert_array_equal(both, draw_overlay(image, camera_result(), scene(points[:1])))
+
+
 def test_points_at_the_last_pixels_stay_inside(image: np.ndarray) -> None:
     camera, T = camera_model(WIDTH, HEIGHT), camera_mount()
     pixels = np.array([[-0.5, -0.5], [1279.49, 719.49], [1279.49999, 0], [0, 719.49999]])

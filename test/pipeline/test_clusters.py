@@ -83,6 +83,14 @@ def test_what_occludes_the_foot_of_the_object_is_not_it() -> None:
     assert choose((bin_in_front, 5), (person, 10)) == 1
 
 
+def test_many_points_on_a_near_hedge_do_not_outvote_the_object_above_it() -> None:
+    """Four times the points at half the distance: both take the same solid angle."""
+    hedge = spread(100, 220, 200, 300, 400)
+    car = spread(100, 100, 200, 220, 100)
+
+    assert choose((hedge, 5), (car, 10)) == 1
+
+
 def test_a_lamp_post_before_the_object_is_not_it() -> None:
     post = spread(145, 100, 150, 300, 60)
     car = np.concatenate([spread(100, 110, 140, 290, 100), spread(155, 110, 200, 290, 100)])

@@ -101,6 +101,7 @@ def test_a_car_on_a_slope_stands_on_the_slope() -> None:
     (detection,) = fuse_scene([lifted], slope=0.05)
 
     assert error_of(detection, lifted) < 0.6
+    assert detection.center[2] - detection.size[2] / 2 == pytest.approx(0.05 * 18, abs=0.2)
 
 
 def test_two_pedestrians_side_by_side_are_two() -> None:

@@ -210,6 +210,16 @@ def test_a_camera_that_comes_back_is_paired_again() -> None:
     assert sensors.result("front", 300) == [(300, {"front": 300}, set())]
 
 
+def test_a_camera_that_came_back_is_waited_for_again() -> None:
+    sensors = Sensors("front")
+    sensors.sweep(0)
+    sensors.expire(TIMEOUT)
+    sensors.image("front", 200)
+
+    assert sensors.sweep(300) == []
+    assert sensors.image("front", 305) == [(300, {"front": 305}, set())]
+
+
 def test_an_image_too_far_from_the_sweep_is_not_paired() -> None:
     sensors = Sensors("front")
     sensors.image("front", 0)

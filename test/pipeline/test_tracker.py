@@ -162,6 +162,18 @@ def test_a_reset_starts_at_one_again_and_the_same_input_gives_the_same_bits() ->
             np.testing.assert_array_equal(one.velocity, other.velocity)
 
 
+def test_an_object_that_brakes_after_a_long_steady_drive_is_followed() -> None:
+    follow, x, speed = tracker(), 5.0, 10.0
+    for i in range(200):
+        if i > 100:
+            speed = max(0.0, speed - 0.4)
+        x += 0.1 * speed
+        (tracked,) = follow.update((detection_3d(x, 0, sigma=0.05),), seconds(0.1 * i))
+        assert tracked.track_id == 1
+
+    assert abs(tracked.velocity[0]) < 0.5
+
+
 def test_two_updates_at_one_time_are_no_error() -> None:
     follow = tracker()
     follow.update((detection_3d(10, 0),), seconds(1))
