@@ -31,7 +31,9 @@ Progress = Callable[[str, int, int], None]
 """Called with the name of the stage, the steps of it that are done, and how many it has."""
 
 
-def prepare_onnx(source: Path, target: Path, request: PrecisionRequest, progress: Progress) -> PrecisionReport:
+def prepare_onnx(
+    source: Path, target: Path, request: PrecisionRequest, progress: Progress
+) -> PrecisionReport:
     """Write the FP32 network `source` to `target` in the requested precision; whole or not at all.
 
     Names, shapes and float32 type of the inputs and outputs stay as they are. Raises EngineError for an

@@ -1,0 +1,108 @@
+"""`avperception calibrate`: calibration sets made of recordings, and what they cover."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from avperception.bags import BagReader
+from avperception.calibration.collect import CollectionSummary
+from avperception.calibration.collect import collect as collect_set
+from avperception.calibration.report import draw_report, report_on
+from avperception.calibration.set import CalibrationSet
+
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Collect images to calibrate INT8 with, and see what they cover.", no_args_is_help=True
+)
+
+
+@app.command()
+def collect(
+    bags: Annotated[list[Path], typer.Argument(metavar="BAG...", help="rosbag2 recordings.")],
+    out: Annotated[Path, typer.Option(metavar="SET", help="Folder for the set; made if missing.")],
+    count: Annotated[int, typer.Option(metavar="N", min=1, help="Images at most.")] = 200,
+    topic: Annotated[
+        list[str] | None, typer.Option(metavar="TOPIC", help="Only this image topic; may be repeated.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the set if it exists.")] = False,
+) -> None:
+    """Choose images that cover the light, contrast and conditions of recordings, not the first N.
+
+    SET gets PNG files and set.json with where each comes from. Images that cannot be read are skipped and
+    counted, as are those that look like one already chosen.
+    """
+    openers = [partial(BagReader, bag) for bag in bags]
+    try:
+        with _progress() as progress:
+            summary = collect_set(openers, out, count, tuple(topic or ()), force, progress)
+    except KeyboardInterrupt:
+        Console(stderr=True).print(f"interrupted: nothing was written to {out}", highlight=False)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    _say(summary, count)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="SET", help="A calibration set, or a folder of images.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="The picture; coverage.png in SET if not said.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the coverage as JSON.")] = False,
+) -> None:
+    """Say what a calibration set covers and what is missing, and draw it."""
+    calibration = CalibrationSet.load(folder)
+    picture = out or folder / "coverage.png"
+    draw_report(calibration, picture)
+    summary = report_on(calibration.coverage)
+    _say_skipped(calibration.skipped)
+    if as_json:
+        coverage = {**calibration.coverage.as_dict(), "hash": calibration.hash, "missing": summary.missing}
+        typer.echo(json.dumps(coverage, indent=2))
+        return
+    for line in summary.lines:
+        typer.echo(line)
+    typer.echo(f"picture: {picture}")
+
+
+def _say(summary: CollectionSummary, count: int) -> None:
+    calibration = summary.set
+    if summary.skipped:
+        reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(summary.skipped.items()))
+        typer.echo(f"skipped {sum(summary.skipped.values())} images: {reasons}", err=True)
+    typer.echo(
+        f"{calibration.folder}: {len(calibration)} of {summary.candidates} images, "
+        f"sha256 {calibration.hash[:12]}..."
+    )
+    if len(calibration) < min(count, summary.candidates):
+        typer.echo("the other images look like one of these")
+    for line in report_on(calibration.coverage).lines:
+        typer.echo(line)
+
+
+def _say_skipped(skipped: tuple[str, ...]) -> None:
+    if skipped:
+        typer.echo(f"skipped {len(skipped)} images: {'; '.join(skipped[:3])}", err=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr, shown on a terminal only; gives what updates it."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def update(stage: str, done: int, total: int) -> None:
+            bar.update(task, description=stage, completed=done, total=total)
+
+        yield update

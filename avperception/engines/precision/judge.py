@@ -1,0 +1,106 @@
+"""Runs converted networks on the host and compares them with the FP32 one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from avperception.engines.precision.metric import Outputs, TaskMetric
+from avperception.engines.precision.network_file import one_line
+from avperception.errors import EngineError
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`drop` of the task's metric as a share, None if it cannot be measured.
+
+    `error` maps each output to its largest absolute difference over the largest absolute FP32 value,
+    `noise` is the mean over the outputs of the root mean square of the difference over that of FP32.
+    """
+
+    drop: float | None
+    error: dict[str, float]
+    noise: float
+
+
+class Judge:
+    """Holds some inputs and the FP32 network's outputs for them."""
+
+    def __init__(
+        self, model: ModelProto, input_name: str, inputs: Sequence[NDArray[Any]], metric: TaskMetric | None
+    ) -> None:
+        self._input_name = input_name
+        self._inputs = inputs
+        self._metric = metric
+        self._references = list(run_network(model, input_name, inputs))
+        for outputs in self._references if metric else ():
+            metric.add_reference(outputs)  # type: ignore[union-attr]
+
+    @property
+    def images(self) -> int:
+        """How many images are compared."""
+        return len(self._inputs)
+
+    @property
+    def metric_name(self) -> str:
+        """What the metric is called, empty without one."""
+        return self._metric.name if self._metric else ""
+
+    @property
+    def measurable(self) -> bool:
+        """Whether the metric says anything on these images."""
+        return self._metric is not None and self._metric.measurable
+
+    def __call__(self, model: ModelProto) -> Verdict:
+        """Run a converted network on all images; raises EngineError if it does not run."""
+        outputs = list(run_network(model, self._input_name, self._inputs))
+        drop = self._metric.drop(outputs) if self._metric and self._metric.measurable else None
+        names = list(self._references[0]) if self._references else []
+        pairs = list(zip(self._references, outputs, strict=True))
+        return Verdict(
+            drop,
+            {name: _largest_error([(a[name], b[name]) for a, b in pairs]) for name in names},
+            float(np.mean([_noise([(a[name], b[name]) for a, b in pairs]) for name in names])),
+        )
+
+
+def run_network(model: ModelProto, input_name: str, inputs: Sequence[NDArray[Any]]) -> Iterator[Outputs]:
+    """Run a network with ONNX Runtime on the host, Q/DQ computed as written; raises EngineError."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Integer kernels differ between processors, some of them saturate; float arithmetic between Q and DQ
+    # is what the file says, on every machine.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    try:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        names = [output.name for output in session.get_outputs()]
+        for array in inputs:
+            yield dict(zip(names, session.run(names, {input_name: array}), strict=True))
+    except Exception as error:  # ONNX Runtime's own exceptions have no common base
+        raise EngineError(f"ONNX Runtime cannot run the converted network: {one_line(error)}") from error
+
+
+def _largest_error(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> float:
+    difference = max(float(np.abs(_wide(a) - _wide(b)).max()) for a, b in pairs)
+    scale = max(float(np.abs(_wide(a)).max()) for a, _ in pairs)
+    return difference / max(scale, 1e-30)
+
+
+def _noise(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> float:
+    noise = sum(float(np.square(_wide(a) - _wide(b)).mean()) for a, b in pairs)
+    signal = sum(float(np.square(_wide(a)).mean()) for a, _ in pairs)
+    return float(np.sqrt(noise / max(signal, 1e-30)))
+
+
+def _wide(array: NDArray[Any]) -> NDArray[np.float64]:
+    return array.astype(np.float64)

@@ -1,0 +1,221 @@
+"""Brings a network into the precision that is asked for, and measures what that costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from avperception.calibration.set import CalibrationSet
+from avperception.engines.precision.half import convert_to_fp16, find_islands
+from avperception.engines.precision.integer import IntegerNetwork, prepare_int8
+from avperception.engines.precision.judge import Judge, Verdict
+from avperception.engines.precision.metric import task_metric
+from avperception.engines.precision.network_file import (
+    QDQ_OPSET,
+    load_network,
+    raise_opset,
+    refuse_dynamic_shapes,
+    write_bytes,
+    write_network,
+)
+from avperception.engines.precision.ranges import largest_values
+from avperception.engines.precision.request import (
+    CALIBRATORS,
+    PRECISIONS,
+    LayerException,
+    MetricResult,
+    PrecisionReport,
+    PrecisionRequest,
+)
+from avperception.engines.precision.samples import NOISE_IMAGES, InputMaker, noise_images
+from avperception.errors import ConfigurationError, EngineError
+from avperception.types import Image
+
+ISLAND_IMAGES = 16
+"""Images that the search for overflowing values looks at."""
+JUDGED_IMAGES = 32
+"""Images that the task's metric is measured on, of each half; they are held in memory."""
+
+Progress = Callable[[str, int, int], None]
+
+
+def prepare(source: Path, target: Path, request: PrecisionRequest, progress: Progress) -> PrecisionReport:
+    """Do what `prepare_onnx` says."""
+    begin = time.monotonic()
+    _check(request)
+    model = load_network(source)
+    if request.precision == "fp32":
+        write_bytes(source.read_bytes(), target)
+        return PrecisionReport("fp32", seconds=time.monotonic() - begin)
+    refuse_dynamic_shapes(source, model)
+    preparation = Preparation(source, model, request, progress)
+    written, report = preparation.int8() if request.precision == "int8" else preparation.fp16()
+    write_network(written, target)
+    return PrecisionReport(**{**vars(report), "seconds": round(time.monotonic() - begin, 2)})
+
+
+class Preparation:
+    """One network on its way to FP16 or INT8, with the images it is measured on."""
+
+    def __init__(
+        self, source: Path, model: ModelProto, request: PrecisionRequest, progress: Progress
+    ) -> None:
+        self._source = source
+        self._request = request
+        self._progress = progress
+        self._model = model
+        if request.precision == "int8":
+            self._model = raise_opset(source, model, QDQ_OPSET)
+        self._make_input = InputMaker(request.card, self._model, source)
+
+    def fp16(self) -> tuple[ModelProto, PrecisionReport]:
+        """Convert to FP16 around the islands and compare with FP32."""
+        islands = self._islands()
+        half = convert_to_fp16(self._model, [island.name for island in islands])
+        judge = self._judge("comparing with FP32", self._images(0, 1))
+        verdict = judge(half)
+        _refuse_non_finite(self._source, verdict)
+        return half, self._report(islands, verdict, _metric_result(judge, verdict, None, None))
+
+    def int8(self) -> tuple[ModelProto, PrecisionReport]:
+        """Calibrate, quantise, search for the mix if a limit is given, convert the rest to FP16."""
+        request = self._request
+        islands = self._islands()
+        split = 2 if request.max_drop is not None else 1
+        search = self._judge("running FP32", self._images(0, split))
+        held_out = self._judge("running FP32 on held-out images", self._images(1, 2)) if split == 2 else None
+        network = IntegerNetwork(self._model, islands, request.keep_fp16)
+        network.calibrate(
+            request.calibrator,
+            self._make_input.name,
+            lambda: self._make_input.all(self._images(0, split)),
+            lambda done: self._progress("calibrating", done, self._count(split)),
+        )
+        result = prepare_int8(network, request.max_drop, search, held_out, self._progress)
+        _refuse_non_finite(self._source, result.search)
+        report = self._report(
+            (*islands, *result.exceptions),
+            result.search,
+            _metric_result(search, result.search, held_out, result.held_out),
+        )
+        extra = {
+            "calibrator": request.calibrator,
+            "quantized_nodes": result.quantized_nodes,
+            "table": result.rows,
+            "notes": (*report.notes, *result.notes),
+        }
+        return result.model, PrecisionReport(**{**vars(report), **extra})
+
+    def _islands(self) -> tuple[LayerException, ...]:
+        """Measure the largest value of every tensor and name the nodes FP16 cannot hold."""
+        images = list(islice(self._images(0, 1), ISLAND_IMAGES))
+        largest = largest_values(
+            self._model,
+            self._make_input.name,
+            self._make_input.all(images),
+            lambda done: self._progress("measuring values", done, len(images)),
+        )
+        return find_islands(self._model, largest)
+
+    def _judge(self, stage: str, images: Iterator[Image]) -> Judge:
+        arrays: list[NDArray[Any]] = list(self._make_input.all(islice(images, JUDGED_IMAGES)))
+        self._progress(stage, 0, len(arrays))
+        metric = task_metric(self._request.card, self._make_input.size) if self._calibration else None
+        judge = Judge(self._model, self._make_input.name, arrays, metric)
+        self._progress(stage, len(arrays), len(arrays))
+        return judge
+
+    @property
+    def _calibration(self) -> CalibrationSet | None:
+        return self._request.calibration
+
+    def _images(self, first: int, step: int) -> Iterator[Image]:
+        """Every `step`-th image of the set from the `first` on; noise without a set."""
+        if self._calibration is None:
+            return noise_images(*self._make_input.size)
+        return self._calibration.images(first, step)
+
+    def _count(self, step: int) -> int:
+        return NOISE_IMAGES if self._calibration is None else -(-len(self._calibration) // step)
+
+    def _report(
+        self, exceptions: tuple[LayerException, ...], verdict: Verdict, metric: MetricResult | None
+    ) -> PrecisionReport:
+        calibration = self._calibration
+        notes = []
+        if calibration is None:
+            notes.append("no calibration set: values and error were measured on noise")
+        elif metric is None:
+            notes.append("the FP32 network finds nothing on these images: no metric could be measured")
+        return PrecisionReport(
+            self._request.precision,
+            exceptions=exceptions,
+            calibration_hash=calibration.hash if calibration else None,
+            coverage=calibration.coverage.as_dict() if calibration else None,
+            images_used=self._count(1),
+            images_skipped=len(calibration.skipped) if calibration else 0,
+            metric=metric,
+            output_error={name: float(f"{error:.4g}") for name, error in verdict.error.items()},
+            notes=tuple(notes),
+        )
+
+
+def _check(request: PrecisionRequest) -> None:
+    if request.precision not in PRECISIONS:
+        raise ConfigurationError(
+            f"precision is {request.precision!r}: it must be one of {', '.join(PRECISIONS)}"
+        )
+    if request.calibrator not in CALIBRATORS:
+        raise ConfigurationError(
+            f"calibrator is {request.calibrator!r}: it must be one of {', '.join(CALIBRATORS)}"
+        )
+    if request.precision != "int8":
+        if request.keep_fp16 or request.max_drop is not None:
+            raise ConfigurationError(
+                f"keep_fp16 and max_drop choose what is left out of int8, precision is {request.precision}: "
+                "leave them out, or ask for int8"
+            )
+        return
+    if request.calibration is None:
+        raise ConfigurationError(
+            "int8 needs a calibration set: make one with `avperception calibrate collect BAG --out SET`"
+        )
+    if request.max_drop is not None:
+        if not 0 < request.max_drop < 1:
+            raise ConfigurationError(
+                f"max_drop is {request.max_drop:g}: it must be a share between 0 and 1, such as 0.01 for 1 %"
+            )
+        if len(request.calibration) < 4:
+            raise ConfigurationError(
+                f"max_drop needs 4 images or more, half of them to check the choice on, "
+                f"{request.calibration.folder} has {len(request.calibration)}: collect more"
+            )
+
+
+def _refuse_non_finite(source: Path, verdict: Verdict) -> None:
+    broken = [name for name, error in verdict.error.items() if not error < float("inf")]
+    if broken:
+        raise EngineError(
+            f"{source}: output `{broken[0]}` is not finite after the conversion although every value that "
+            "was measured fits: give a calibration set with images of the network's own domain"
+        )
+
+
+def _metric_result(
+    judge: Judge, verdict: Verdict, held_judge: Judge | None, held: Verdict | None
+) -> MetricResult | None:
+    if verdict.drop is None:
+        return None
+    return MetricResult(
+        judge.metric_name,
+        round(verdict.drop, 5),
+        round(held.drop, 5) if held and held.drop is not None else None,
+        judge.images,
+        held_judge.images if held_judge else 0,
+    )
