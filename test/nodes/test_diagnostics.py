@@ -1,0 +1,116 @@
+import time
+from collections.abc import Iterator
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rig import Rig
+from sensor_msgs.msg import Image, PointCloud2
+
+CAMERA, LIDAR, ENGINES, FUSION = (
+    "perception: front camera",
+    "perception: lidar",
+    "perception: engines",
+    "perception: fusion",
+)
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    with Rig() as made:
+        yield made
+
+
+def by_name(message: DiagnosticArray) -> dict[str, DiagnosticStatus]:
+    return {status.name: status for status in message.status}
+
+
+def values(status: DiagnosticStatus) -> dict[str, str]:
+    return {item.key: item.value for item in status.values}
+
+
+def newest(rig: Rig, messages: list[DiagnosticArray]) -> dict[str, DiagnosticStatus]:
+    """The statuses of an array that is made from now on."""
+    count = len(messages)
+    rig.spin_until(lambda: len(messages) > count, timeout_s=5)
+    return by_name(messages[-1])
+
+
+def test_once_a_second_under_the_names_of_the_interface(rig: Rig):
+    rig.start()
+    messages = rig.collect(DiagnosticArray, "/diagnostics")
+    rig.spin_until(lambda: messages, timeout_s=5)
+    start = time.monotonic()
+    rig.spin_until(lambda: len(messages) >= 3, timeout_s=5)
+    assert 1.6 < time.monotonic() - start < 2.6
+    for message in messages:
+        assert set(by_name(message)) == {CAMERA, LIDAR, ENGINES, FUSION}
+        assert all(status.hardware_id for status in message.status)
+        assert message.header.stamp.sec > 1_600_000_000
+    silent = by_name(messages[-1])
+    for name in (CAMERA, LIDAR):
+        assert silent[name].level == DiagnosticStatus.WARN and "nothing received" in silent[name].message
+    assert silent[ENGINES].level == DiagnosticStatus.WARN and "no network" in silent[ENGINES].message
+
+
+def test_counters_and_what_was_lost(rig: Rig):
+    rig.start()
+    messages = rig.collect(DiagnosticArray, "/diagnostics")
+    images = rig.publisher(Image, "/perception/input/front/image_raw")
+    good = Image(encoding="mono8", width=4, height=2, step=4, data=bytes(8))
+    good.header.stamp.sec = 5
+    images.publish(good)
+    bad = Image(encoding="32FC1", width=4, height=2, step=4, data=bytes(8))
+    bad.header.stamp.sec = 6
+    images.publish(bad)
+    rig.spin_until(lambda: rig.node.cameras[0].source.dropped)
+    status = newest(rig, messages)[CAMERA]
+    found = values(status)
+    assert (found["received"], found["processed"], found["dropped unknown_encoding"]) == ("2", "1", "1")
+    assert float(found["latency p50 [ms]"]) >= 0
+    assert status.level == DiagnosticStatus.WARN and "1 unknown_encoding" in status.message
+    good.header.stamp.sec = 7
+    images.publish(good)
+    rig.spin_until(lambda: rig.node.cameras[0].source.processed == 2)
+    status = newest(rig, messages)[CAMERA]
+    assert (status.level, status.message) == (DiagnosticStatus.OK, "ok"), "an old loss is a count, no warning"
+    assert values(status)["dropped unknown_encoding"] == "1"
+
+
+def test_a_source_that_falls_silent_is_a_warning(rig: Rig):
+    rig.start()
+    messages = rig.collect(DiagnosticArray, "/diagnostics")
+    images = rig.publisher(Image, "/perception/input/front/image_raw")
+    good = Image(encoding="mono8", width=4, height=2, step=4, data=bytes(8))
+    good.header.stamp.sec = 5
+    images.publish(good)
+    rig.spin_until(lambda: rig.node.cameras[0].source.processed == 1)
+    assert newest(rig, messages)[CAMERA].level == DiagnosticStatus.OK
+    rig.spin_until(
+        lambda: by_name(messages[-1])[CAMERA].message.startswith("nothing received for"), timeout_s=5
+    )
+    assert by_name(messages[-1])[CAMERA].level == DiagnosticStatus.WARN
+
+
+def test_a_publisher_that_cannot_match_is_named():
+    reliable = {"qos_overrides./perception/input/points.subscription.reliability": "reliable"}
+    with Rig(reliable) as rig:
+        rig.start()
+        messages = rig.collect(DiagnosticArray, "/diagnostics")
+        best_effort = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+        publisher = rig.companion.create_publisher(PointCloud2, "/perception/input/points", best_effort)
+        rig.spin_until(
+            lambda: messages and "incompatible QoS" in by_name(messages[-1])[LIDAR].message, timeout_s=6
+        )
+        status = by_name(messages[-1])[LIDAR]
+        assert status.level == DiagnosticStatus.WARN
+        assert "/perception/input/points" in status.message and "/companion" in status.message
+        assert "incompatible" not in by_name(messages[-1])[CAMERA].message
+        rig.companion.destroy_publisher(publisher)
+        rig.spin_until(lambda: "incompatible" not in by_name(messages[-1])[LIDAR].message, timeout_s=6)
+
+
+def test_an_unconfigured_node_reports_too(rig: Rig):
+    messages = rig.collect(DiagnosticArray, "/diagnostics")
+    rig.spin_until(lambda: messages, timeout_s=5)
+    assert set(by_name(messages[-1])) == {ENGINES}

@@ -1,0 +1,233 @@
+import importlib
+from contextlib import suppress
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import TransformStamped
+from scipy.spatial.transform import Rotation
+
+from avperception.errors import TransformError
+from avperception.nodes.transforms import Pytransform3dTree, Tf2Tree, TransformTree
+
+SECOND = 1_000_000_000
+
+
+no_tf2 = pytest.mark.skipif(find_spec("tf2_py") is None, reason="tf2_py comes with a ROS installation only")
+
+
+def tf2_tree() -> TransformTree:
+    return Tf2Tree(importlib.import_module("tf2_py"))
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(Pytransform3dTree, id="pytransform3d"),
+        pytest.param(tf2_tree, id="tf2", marks=no_tf2),
+    ]
+)
+def tree(request: pytest.FixtureRequest) -> TransformTree:
+    """Both trees must give the same answers."""
+    return request.param()
+
+
+def transform(
+    parent: str, child: str, xyz: tuple[float, float, float] = (0, 0, 0), yaw: float = 0.0, stamp_ns: int = 0
+) -> TransformStamped:
+    message = TransformStamped(child_frame_id=child)
+    message.header.frame_id = parent
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, SECOND)
+    t, q = message.transform.translation, message.transform.rotation
+    t.x, t.y, t.z = map(float, xyz)
+    q.x, q.y, q.z, q.w = Rotation.from_euler("z", yaw).as_quat()
+    return message
+
+
+def matrix(xyz: tuple[float, float, float], yaw: float = 0.0) -> np.ndarray:
+    T = np.eye(4)
+    T[:3, :3] = Rotation.from_euler("z", yaw).as_matrix()
+    T[:3, 3] = xyz
+    return T
+
+
+def test_a_static_chain_and_its_inverse(tree: TransformTree):
+    tree.add(transform("base_link", "mast", (1, 2, 3), yaw=np.pi / 2), static=True)
+    tree.add(transform("mast", "lidar", (0.5, 0, 0.25), yaw=-0.3), static=True)
+    expected = matrix((1, 2, 3), np.pi / 2) @ matrix((0.5, 0, 0.25), -0.3)
+    np.testing.assert_allclose(tree.lookup("base_link", "lidar", 5 * SECOND), expected, atol=1e-12)
+    inverse = tree.lookup("lidar", "base_link", 5 * SECOND)
+    np.testing.assert_allclose(inverse, np.linalg.inv(expected), atol=1e-12)
+    # The lidar's own origin is, by hand: 1, 2 + 0.5 (turned to the left), 3 + 0.25.
+    np.testing.assert_allclose(tree.lookup("base_link", "lidar", 0)[:3, 3], [1, 2.5, 3.25], atol=1e-12)
+
+
+def test_siblings_meet_at_their_parent(tree: TransformTree):
+    tree.add(transform("base_link", "camera", (2, 0, 1)), static=True)
+    tree.add(transform("base_link", "lidar", (0, 0, 1.5)), static=True)
+    np.testing.assert_allclose(tree.lookup("camera", "lidar", 1), matrix((-2, 0, 0.5)), atol=1e-12)
+
+
+def test_a_frame_in_itself_is_the_identity(tree: TransformTree):
+    tree.add(transform("base_link", "lidar"), static=True)
+    np.testing.assert_array_equal(tree.lookup("lidar", "lidar", 1), np.eye(4))
+
+
+def test_the_newest_static_transform_counts(tree: TransformTree):
+    tree.add(transform("base_link", "lidar", (1, 0, 0)), static=True)
+    tree.lookup("base_link", "lidar", SECOND)
+    tree.add(transform("base_link", "lidar", (7, 0, 0)), static=True)
+    assert tree.lookup("base_link", "lidar", SECOND)[0, 3] == 7.0
+
+
+def test_a_static_transform_holds_at_any_time(tree: TransformTree):
+    tree.add(transform("base_link", "lidar", (1, 0, 0), stamp_ns=9 * SECOND), static=True)
+    for stamp_ns in (0, 1, 9 * SECOND, 2**60):
+        assert tree.lookup("base_link", "lidar", stamp_ns)[0, 3] == 1.0
+
+
+STEP = SECOND // 10
+"""Between the moving transforms of these tests."""
+
+
+@pytest.fixture
+def moving_tree(tree: TransformTree) -> TransformTree:
+    """odom to base_link: 1 m and 0.2 rad per 0.1 s from 100 s on; the lidar stands on base_link."""
+    for index in range(5):
+        stamp_ns = 100 * SECOND + index * STEP
+        tree.add(transform("odom", "base_link", (index, 0, 0), 0.2 * index, stamp_ns), static=False)
+    tree.add(transform("base_link", "lidar", (0, 0, 2)), static=True)
+    return tree
+
+
+def test_at_a_known_time_a_moving_transform_is_what_was_sent(moving_tree: TransformTree):
+    for index in range(5):
+        T = moving_tree.lookup("odom", "lidar", 100 * SECOND + index * STEP)
+        np.testing.assert_allclose(T, matrix((index, 0, 2), 0.2 * index), atol=1e-7)
+
+
+def test_between_two_times_it_is_interpolated(moving_tree: TransformTree):
+    T = moving_tree.lookup("odom", "lidar", 100 * SECOND + STEP + STEP // 4)
+    yaw = Rotation.from_matrix(T[:3, :3]).as_euler("zyx")
+    np.testing.assert_allclose(yaw, [0.25, 0, 0], atol=1e-6)
+    # Linear (tf2) and screw (pytransform3d) interpolation part by the sagitta of the arc: 25 mm at most here.
+    np.testing.assert_allclose(T[:3, 3], [1.25, 0, 2], atol=0.025)
+
+
+def test_a_transform_out_of_order_finds_its_place(tree: TransformTree):
+    for index in (0, 2, 1):
+        tree.add(transform("odom", "base_link", (index**2, 0, 0), 0.0, (10 + index) * SECOND), static=False)
+    assert tree.lookup("odom", "base_link", 11 * SECOND)[0, 3] == pytest.approx(1.0)
+    assert tree.lookup("odom", "base_link", 11 * SECOND + SECOND // 2)[0, 3] == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize("offset_ns", [-1, -SECOND, 4 * STEP + 1, 3600 * SECOND])
+def test_a_time_before_or_after_is_refused_and_named(moving_tree: TransformTree, offset_ns: int):
+    with pytest.raises(TransformError, match="lidar"):
+        moving_tree.lookup("odom", "lidar", 100 * SECOND + offset_ns)
+    # What does not move is known all the same.
+    assert moving_tree.lookup("base_link", "lidar", 100 * SECOND + offset_ns)[2, 3] == 2.0
+
+
+def test_a_lookup_that_failed_works_once_the_transform_has_come(moving_tree: TransformTree):
+    wanted = 100 * SECOND + 5 * STEP
+    with pytest.raises(TransformError):
+        moving_tree.lookup("odom", "base_link", wanted)
+    moving_tree.add(transform("odom", "base_link", (5, 0, 0), 1.0, wanted), static=False)
+    assert moving_tree.lookup("odom", "base_link", wanted)[0, 3] == pytest.approx(5.0)
+
+
+def test_a_single_moving_transform_is_known_at_its_own_time_only(tree: TransformTree):
+    tree.add(transform("odom", "base_link", (3, 0, 0), 0.0, 10 * SECOND), static=False)
+    assert tree.lookup("odom", "base_link", 10 * SECOND)[0, 3] == pytest.approx(3.0)
+    with pytest.raises(TransformError):
+        tree.lookup("odom", "base_link", 10 * SECOND + 1)
+
+
+def test_a_transform_sent_twice_does_no_harm(moving_tree: TransformTree):
+    """Two publishers of one transform, or one that repeats itself: tf2 ignores the repetition."""
+    repeated = transform("odom", "base_link", (2, 0, 0), 0.4, 100 * SECOND + 2 * STEP)
+    moving_tree.add(repeated, static=False)
+    for offset_ns in (STEP, 2 * STEP, 2 * STEP + STEP // 2):
+        T = moving_tree.lookup("odom", "base_link", 100 * SECOND + offset_ns)
+        assert T[0, 3] == pytest.approx(offset_ns / STEP, abs=0.03)
+
+
+def test_only_ten_seconds_of_moving_transforms_are_kept(tree: TransformTree):
+    for index in range(30):
+        tree.add(transform("odom", "base_link", (index, 0, 0), 0.0, (100 + index) * SECOND), static=False)
+    assert tree.lookup("odom", "base_link", 120 * SECOND)[0, 3] == pytest.approx(20.0)
+    with pytest.raises(TransformError):
+        tree.lookup("odom", "base_link", 110 * SECOND)
+
+
+def test_clear_forgets_what_moves_and_keeps_what_stands(moving_tree: TransformTree):
+    moving_tree.clear()
+    assert moving_tree.lookup("base_link", "lidar", SECOND)[2, 3] == 2.0
+    with pytest.raises(TransformError):
+        moving_tree.lookup("odom", "base_link", 100 * SECOND)
+
+
+@pytest.mark.parametrize("frames", [("base_link", "lidar"), ("map", "lidar"), ("base_link", "")])
+def test_an_unknown_frame_is_named_in_one_line(tree: TransformTree, frames: tuple[str, str]):
+    tree.add(transform("base_link", "camera"), static=True)
+    with pytest.raises(TransformError) as caught:
+        tree.lookup(*frames, SECOND)
+    assert frames[0] in str(caught.value) and frames[1] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_pytransform3d_lists_the_frames_that_it_knows():
+    tree = Pytransform3dTree()
+    tree.add(transform("base_link", "velodyne"), static=True)
+    with pytest.raises(TransformError, match="base_link, velodyne"):
+        tree.lookup("base_link", "lidar", SECOND)
+
+
+def test_frames_without_a_connection(tree: TransformTree):
+    tree.add(transform("base_link", "camera"), static=True)
+    tree.add(transform("map", "odom"), static=True)
+    with pytest.raises(TransformError):
+        tree.lookup("base_link", "odom", SECOND)
+
+
+def broken(message: TransformStamped, how: str) -> TransformStamped:
+    if how == "zero":
+        message.transform.rotation.w = message.transform.rotation.z = 0.0
+    elif how == "nan":
+        message.transform.rotation.x = float("nan")
+    else:
+        message.transform.translation.y = float("inf")
+    return message
+
+
+@pytest.mark.parametrize("static", [True, False], ids=["static", "moving"])
+@pytest.mark.parametrize("how", ["zero", "nan", "inf"])
+def test_a_transform_that_is_none_is_refused_and_harms_no_other(tree: TransformTree, how: str, static: bool):
+    tree.add(transform("base_link", "lidar", (1, 0, 0)), static=True)
+    for index in range(2):
+        stamp_ns = (10 + index) * SECOND
+        with pytest.raises(TransformError, match="camera"):
+            tree.add(broken(transform("base_link", "camera", stamp_ns=stamp_ns), how), static=static)
+    assert tree.lookup("base_link", "lidar", 10 * SECOND)[0, 3] == 1.0
+
+
+def test_a_frame_that_is_its_own_parent_harms_no_other(tree: TransformTree):
+    tree.add(transform("base_link", "lidar", (1, 0, 0)), static=True)
+    with suppress(TransformError):
+        tree.add(transform("lidar", "lidar", (5, 0, 0)), static=True)
+    assert tree.lookup("base_link", "lidar", SECOND)[0, 3] == 1.0
+
+
+def test_a_quaternion_that_is_nearly_a_unit_one_is_normalised(tree: TransformTree):
+    message = transform("base_link", "lidar", yaw=0.5)
+    message.transform.rotation.z *= 1.001
+    message.transform.rotation.w *= 1.001
+    tree.add(message, static=True)
+    R = tree.lookup("base_link", "lidar", SECOND)[:3, :3]
+    np.testing.assert_allclose(R @ R.T, np.eye(3), atol=1e-9)
+
+
+def test_leading_slashes_of_ros_1_are_forgiven():
+    tree = Pytransform3dTree()
+    tree.add(transform("/base_link", "/lidar", (1, 0, 0)), static=True)
+    assert tree.lookup("base_link", "/lidar", SECOND)[0, 3] == 1.0
