@@ -21,74 +21,66 @@ def detection_loss(output: Tensor, boxes: Tensor, targets: Tensor, cells: Tensor
     """
     class_count = output.shape[2] - 5
     points = (cells + 0.5) * strides
-    total_object = output.new_zeros(())
-    total_class = output.new_zeros(())
-    total_box = output.new_zeros(())
-    weight_sum = output.new_zeros(())
-    for raw, predicted, target in zip(output, boxes, targets, strict=True):
-        objects, ignored = target[target[:, 5] == 1], target[target[:, 5] == 0]
-        aim, owner = _assign(raw.detach(), predicted.detach(), objects, points, strides)
-        counted = ~_inside(points, ignored).any(dim=1) | (aim > 0)
-        total_object = total_object + bce(raw[counted, 4], aim[counted], reduction="sum")
+    with torch.no_grad():
+        inside = _inside(points, targets)
+        aim, owner = _assign(output, boxes, targets, inside, points, strides)
         positive = aim > 0
-        if positive.any():
-            owned = objects[owner[positive]]
-            one_hot = nn.functional.one_hot(owned[:, 4].long(), class_count).float()
-            total_class = total_class + bce(raw[positive, 5:], one_hot, reduction="sum")
-            overlap = generalised_iou(predicted[positive], owned[:, :4])
-            total_box = total_box + ((1 - overlap) * aim[positive]).sum()
-            weight_sum = weight_sum + aim[positive].sum()
-    normaliser = weight_sum.clamp(min=1.0)
-    return (total_object + total_class + 5.0 * total_box) / normaliser
+        unasked = (inside & (targets[..., 5] == 0)[..., None]).any(dim=1) & ~positive
+    loss_object = (bce(output[..., 4], aim, reduction="none") * ~unasked).sum()
+    owned = targets.gather(1, owner[..., None].expand(-1, -1, 6))
+    one_hot = nn.functional.one_hot(owned[..., 4].long().clamp(min=0), class_count).to(output.dtype)
+    loss_class = (bce(output[..., 5:], one_hot, reduction="none").sum(dim=2) * positive).sum()
+    overlap = generalised_iou(boxes, owned[..., :4])
+    loss_box = ((1 - overlap) * aim * positive).sum()
+    return (loss_object + loss_class + 5.0 * loss_box) / aim.sum().clamp(min=1.0)
 
 
 def _assign(
-    raw: Tensor, predicted: Tensor, objects: Tensor, points: Tensor, strides: Tensor
+    output: Tensor, boxes: Tensor, targets: Tensor, inside: Tensor, points: Tensor, strides: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Give each anchor point its objectness aim (N,) and the object it learns (N,)."""
-    count = len(raw)
-    if not len(objects):
-        return raw.new_zeros(count), torch.zeros(count, dtype=torch.long, device=raw.device)
-    overlap = pairwise_iou(objects[:, :4], predicted)
-    score = raw[:, 4].sigmoid() * raw[:, 5:].sigmoid()[:, objects[:, 4].long()].T
-    centres = (objects[:, None, :2] + objects[:, None, 2:4]) / 2
-    near = ((points - centres).abs() < CENTRE_RADIUS * strides).all(dim=2)
-    candidate = near | _inside(points, objects).T
-    alignment = score.clamp(min=1e-9).sqrt() * overlap.pow(4) * candidate
-    # Before anything overlaps, the nearest points begin.
-    alignment = alignment + 1e-12 * near
-    best = alignment.topk(min(TOP_K, count), dim=1)
-    chosen = torch.zeros_like(alignment, dtype=torch.bool)
-    chosen.scatter_(1, best.indices, best.values > 0)
+    """Give each anchor point its objectness aim (B, N) and the row of `targets` it learns (B, N)."""
+    is_object = (targets[..., 5] == 1)[..., None]
+    overlap = pairwise_iou(targets[..., :4], boxes)
+    class_scores = output[..., 5:].sigmoid().transpose(1, 2)
+    score = class_scores.gather(1, targets[..., 4:5].long().clamp(min=0).expand(-1, -1, len(points)))
+    score = score * output[:, None, :, 4].sigmoid()
+    centres = (targets[..., None, :2] + targets[..., None, 2:4]) / 2
+    near = ((points - centres).abs() < CENTRE_RADIUS * strides).all(dim=3)
+    # The last term lets the nearest points begin before anything overlaps.
+    alignment = score.clamp(min=1e-9).sqrt() * overlap.pow(4) * (near | inside) + 1e-12 * near
+    alignment = alignment * is_object
+    best = alignment.topk(TOP_K, dim=2)
+    chosen = torch.zeros_like(alignment, dtype=torch.bool).scatter_(2, best.indices, best.values > 0)
     aligned = alignment * chosen
-    owner = aligned.argmax(dim=0)
-    taken = chosen.any(dim=0)
-    largest = aligned.amax(dim=1, keepdim=True).clamp(min=1e-12)
-    reach = (overlap * chosen).amax(dim=1, keepdim=True).clamp(min=0.05)
-    aim = (aligned / largest * reach).gather(0, owner[None])[0]
-    return aim * taken, owner
+    owner = aligned.argmax(dim=1)
+    largest = aligned.amax(dim=2, keepdim=True).clamp(min=1e-12)
+    reach = (overlap * chosen).amax(dim=2, keepdim=True).clamp(min=0.05)
+    aim = (aligned / largest * reach).gather(1, owner[:, None])[:, 0]
+    return aim * chosen.any(dim=1), owner
 
 
 def _inside(points: Tensor, boxes: Tensor) -> Tensor:
-    """Tell which points (N, 2) lie in which boxes (M, 4+), as (N, M)."""
-    low = (points[:, None] >= boxes[None, :, :2]).all(dim=2)
-    return low & (points[:, None] <= boxes[None, :, 2:4]).all(dim=2)
+    """Tell which points (N, 2) lie in which boxes (B, M, 4+), as (B, M, N)."""
+    low = (points >= boxes[..., None, :2]).all(dim=3)
+    return low & (points <= boxes[..., None, 2:4]).all(dim=3)
 
 
 def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Overlap of boxes (M, 4) with boxes (N, 4), as (M, N)."""
-    low = torch.maximum(a[:, None, :2], b[None, :, :2])
-    high = torch.minimum(a[:, None, 2:], b[None, :, 2:])
-    common = (high - low).clamp(min=0).prod(dim=2)
-    areas = (a[:, 2:] - a[:, :2]).prod(dim=1)[:, None] + (b[:, 2:] - b[:, :2]).prod(dim=1)[None]
+    """Overlap of boxes (B, M, 4) with boxes (B, N, 4), as (B, M, N)."""
+    low = torch.maximum(a[:, :, None, :2], b[:, None, :, :2])
+    high = torch.minimum(a[:, :, None, 2:], b[:, None, :, 2:])
+    common = (high - low).clamp(min=0).prod(dim=3)
+    areas = (a[..., 2:] - a[..., :2]).prod(dim=2)[:, :, None] + (b[..., 2:] - b[..., :2]).prod(dim=2)[:, None]
     return common / (areas - common).clamp(min=1e-6)
 
 
 def generalised_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Overlap of boxes (N, 4) pair by pair, less the empty part of their hull (Rezatofighi, CVPR 2019)."""
-    common = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(dim=1)
-    union = (a[:, 2:] - a[:, :2]).prod(dim=1) + (b[:, 2:] - b[:, :2]).prod(dim=1) - common
-    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(dim=1)
+    """Overlap of boxes (..., 4) pair by pair, less the empty part of their hull (Rezatofighi, CVPR 2019)."""
+    low, high = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
+    common = (high - low).clamp(min=0).prod(dim=-1)
+    union = (a[..., 2:] - a[..., :2]).prod(dim=-1) + (b[..., 2:] - b[..., :2]).prod(dim=-1) - common
+    low, high = torch.minimum(a[..., :2], b[..., :2]), torch.maximum(a[..., 2:], b[..., 2:])
+    hull = (high - low).prod(dim=-1)
     return common / union.clamp(min=1e-6) - (hull - union) / hull.clamp(min=1e-6)
 
 
