@@ -102,7 +102,7 @@ def make_road(line: CentreLine, rng: np.random.Generator, tunnel_at: float | Non
     urban = bool(rng.random() < 0.7)
     lanes = int(rng.choice([1, 2], p=[0.55, 0.45]))
     lane_width = rng.uniform(3.1, 3.6)
-    shoulder = rng.uniform(0.3, 1.4)
+    shoulder = rng.uniform(1.0, 1.7)
     parking = rng.uniform(2.2, 2.5) if urban and rng.random() < 0.65 else 0.0
     pavement = rng.uniform(2.6, 4.0) if urban else 0.0
     tunnel = None

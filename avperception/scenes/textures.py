@@ -61,7 +61,7 @@ def asphalt_tile(variant: int) -> UInt8:
 @cache
 def ground_tile(variant: int) -> UInt8:
     """A tileable picture (1024, 1024, 2): asphalt, and pavement or grass."""
-    return np.ascontiguousarray(np.stack([asphalt_tile(variant), noise_tile(1024, 0.8, 0.16)], axis=2))
+    return np.ascontiguousarray(np.stack([asphalt_tile(variant), noise_tile(1024, 0.75, 0.12)], axis=2))
 
 
 @cache

@@ -68,7 +68,7 @@ class Traffic:
                 gap_to_ego = abs(s - self._ego.s0)
                 if lane != own or gap_to_ego > 15.0:
                     self._add_driver(s, self._road.lane_centre(lane), along * speed)
-                s += 14.0 + self._rng.exponential(20.0 / density)
+                s += 13.0 + self._rng.exponential(15.0 / density)
 
     def _add_driver(self, s: float, d: float, speed: float) -> None:
         rng = self._rng
@@ -77,7 +77,7 @@ class Traffic:
             sway_s=rng.uniform(0, 1.2), sway_d=rng.uniform(0, 0.15), sway_rate=rng.uniform(0.3, 0.8),
             phase=rng.uniform(0, 6.28), steers=True,
         )  # fmt: skip
-        self._add("truck" if rng.random() < 0.22 else "car", motion)
+        self._add("truck" if rng.random() < 0.3 else "car", motion)
 
     def _fill_parking(self) -> None:
         rng, road = self._rng, self._road
@@ -87,7 +87,7 @@ class Traffic:
         for side in (-1.0, 1.0):
             s = self._reach[0]
             while s < self._reach[1]:
-                is_truck = rng.random() < 0.1
+                is_truck = rng.random() < 0.18
                 s += 4.2 if is_truck else 3.0
                 if rng.random() < taken:
                     heading = (0.0 if side < 0 else np.pi) + rng.normal(0, 0.02)
@@ -102,8 +102,8 @@ class Traffic:
         for side in (-1.0, 1.0):
             s = self._reach[0]
             while s < self._reach[1] + (6.0 * self._duration if side > 0 else 0.0):
-                s += 6.0 + rng.exponential(26.0 / density)
-                d = side * (road.lanes * road.lane_width + max(road.shoulder - 0.45, 0.3))
+                s += 6.0 + rng.exponential(17.0 / density)
+                d = side * (road.lanes * road.lane_width + 0.5 * road.shoulder)
                 motion = Motion(
                     s, d, v_s=-side * rng.uniform(3.0, 6.5), heading=0.0 if side < 0 else np.pi,
                     sway_d=rng.uniform(0, 0.12), sway_rate=rng.uniform(0.6, 1.4),
@@ -184,7 +184,7 @@ def _discs(
     """Discs that cover a footprint at all times: centres (T, 2) and radius, metres."""
     pose = motion.pose(road.line, times)
     length, width, _ = size
-    count = 3 if length > 1.5 * width else 1
+    count = int(np.ceil(2 * length / width)) if length > 1.5 * width else 1
     radius = float(np.hypot(0.5 * width, 0.5 * length / count))
     along = np.stack([np.cos(pose.yaw), np.sin(pose.yaw)], axis=1)
     middle = np.stack([pose.x, pose.y], axis=1)
