@@ -12,17 +12,25 @@ from typing import TYPE_CHECKING, Any
 from avperception.bags import BagReader, BagWriter
 from avperception.drawing.birds_eye import TrueBox
 from avperception.errors import BagError
+from avperception.pipeline.fusion import CameraView
 from avperception.replay.metrics import ReplayMetrics
 from avperception.replay.pictures import PictureBook
 from avperception.replay.plan import ReplayPlan, plan_replay
 from avperception.replay.player import Frame, Player, Step
 from avperception.replay.truth import TruthScore, true_boxes
+from avperception.types import CameraResult
 
 if TYPE_CHECKING:
     from avperception.replay.driver import ReplayDriver
 
 Progress = Callable[[int, int], None]
 """Told frames done and frames in all."""
+
+ViewFinder = Callable[[CameraResult], CameraView | None]
+"""Gives the calibration and place of the camera of a result, None where they are not known."""
+
+Observer = Callable[[Frame, tuple[TrueBox, ...], ViewFinder], None]
+"""Called with each frame and its true boxes, those of the recording's own /ground_truth."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,13 @@ class ReplayOptions:
     max_pictures: int = 300
 
 
-def replay(bag_path: Path, out: Path, options: ReplayOptions, progress: Progress) -> dict[str, Any]:
+def replay(
+    bag_path: Path,
+    out: Path,
+    options: ReplayOptions,
+    progress: Progress,
+    on_frame: Observer | None = None,
+) -> dict[str, Any]:
     """Play a recording in lock step; give the figures that are also in `out`/metrics.json.
 
     Writes `detections.mcap` (every output topic), `metrics.json` and `overlays/*.png`. After an
@@ -50,7 +64,7 @@ def replay(bag_path: Path, out: Path, options: ReplayOptions, progress: Progress
         writer = stack.enter_context(
             BagWriter(out / "detections.mcap", overwrite=True, compress=True, keep_on_error=True)
         )
-        run = _Run(bag, plan, driver, writer, out, options.max_pictures)
+        run = _Run(bag, plan, driver, writer, out, options.max_pictures, on_frame)
         try:
             run.play(progress)
         finally:
@@ -96,12 +110,14 @@ class _Run:
         writer: BagWriter,
         out: Path,
         max_pictures: int,
+        on_frame: Observer | None,
     ) -> None:
         self._bag = bag
         self._plan = plan
         self._driver = driver
         self._writer = writer
         self._out = out
+        self._on_frame = on_frame
         self._player = Player(bag, plan, driver)
         self._metrics = ReplayMetrics(TruthScore() if plan.truth else None)
         self._truth = self._read_truth()
@@ -139,6 +155,8 @@ class _Run:
             self._metrics.count_3d(frame.fused, truth)
         if self._picture_every and frame.number % self._picture_every == 0:
             self._pictures.add(frame.images, frame.fused, truth or (), frame.number)
+        if self._on_frame is not None:
+            self._on_frame(frame, truth or (), self._driver.view)
 
     def _write(self, step: Step) -> None:
         for message in step.recorded:
