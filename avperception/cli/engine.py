@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from avperception.cli.engine_tables import (
     check_table,
+    console,
     exceptions_table,
     layer_table,
     list_table,
@@ -108,14 +109,14 @@ def build(
 
 
 def _say_built(result: BuildResult) -> None:
-    manifest, console = result.manifest, Console(soft_wrap=True)
+    manifest = result.manifest
     if result.report is None:
         typer.echo(f"{result.file.path}: another build made it meanwhile, its result is taken")
         return
     if result.report.table:
-        console.print(sensitivity_table(result.report))
+        console().print(sensitivity_table(result.report))
     if result.report.exceptions:
-        console.print(exceptions_table(result.report))
+        console().print(exceptions_table(result.report))
     for note in result.report.notes:
         typer.echo(f"note: {note}")
     for advice in manifest.build.advice:
@@ -138,13 +139,17 @@ def list_engines(
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     elif rows:
-        Console(soft_wrap=True).print(list_table(rows))
+        console().print(list_table(rows))
+        for row in rows:
+            if not row["valid"] and not row["for_another_machine"]:
+                name = row["file"].rpartition("/")[2]
+                typer.echo(f"\n{name}: {'; '.join(row['reasons'])}: build it with `{row['command']}`")
     else:
         typer.echo("no engine is built yet: `avperception engine build MODEL` builds one")
 
 
 def _row(file: EngineFile, machine: Machine) -> dict[str, Any]:
-    row: dict[str, Any] = {"file": str(file.path), "valid": True, "reasons": [], "command": None}
+    row: dict[str, Any] = {"file": str(file.path), "valid": True, "for_another_machine": False}
     try:
         manifest = read_manifest(file.manifest_path)
     except EngineError:
@@ -161,7 +166,8 @@ def _row(file: EngineFile, machine: Machine) -> dict[str, Any]:
     try:
         verify(file, machine)
     except StaleEngineError as error:
-        row |= {"valid": False, "reasons": list(map(str, error.differences)), "command": error.command}
+        row |= {"valid": False, "for_another_machine": error.only_lacks_gpu}
+        row |= {"reasons": list(map(str, error.differences)), "command": error.command}
     return row
 
 
@@ -183,14 +189,13 @@ def inspect(
     if as_json:
         typer.echo(json.dumps({"manifest": json.loads(manifest.as_json()), "layers": layers}, indent=2))
         return
-    console = Console(soft_wrap=True)
-    console.print(layer_table(layers))
+    console().print(layer_table(layers))
     counts: dict[str, int] = {}
     for layer in layers:
         counts[layer["precision"]] = counts.get(layer["precision"], 0) + 1
     by_precision = ", ".join(f"{count} {precision}" for precision, count in sorted(counts.items()))
     nodes = sum(len(layer["operators"]) for layer in layers)
-    console.print(
+    typer.echo(
         f"{len(layers)} layers of {nodes} ONNX nodes: {by_precision}; {memory_text(manifest.build.memory)}"
     )
 
@@ -215,6 +220,8 @@ def check(
     says so: it has the engine's precision, but not its kernels.
     """
     _one_of("--precision", precision, PRECISIONS)
+    largest_drop = parse_share("--limit", limit)
+    largest_error = None if max_error is None else parse_share("--max-error", max_error)
     columns = (TextColumn("comparing"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("comparing", total=None)
@@ -222,9 +229,7 @@ def check(
             find_card(model), precision, images, count,
             lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
-    failures = report.failures(
-        parse_share("--limit", limit), None if max_error is None else parse_share("--max-error", max_error)
-    )
+    failures = report.failures(largest_drop, largest_error)
     if as_json:
         typer.echo(json.dumps(report.as_dict() | {"failures": failures}, indent=2))
     else:
@@ -234,7 +239,7 @@ def check(
 
 
 def _say_checked(report: CheckReport, failures: list[str]) -> None:
-    Console(soft_wrap=True).print(check_table(report))
+    console().print(check_table(report))
     if not report.on_gpu:
         typer.echo(f"NOT the engine itself: {report.reason}; its network ran on ONNX Runtime instead")
     for failure in failures:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,11 +16,19 @@ _MAX_NAMES = 3
 _MEMORY_NAMES = {"activation_bytes": "activations", "weight_bytes": "weights", "scratch_bytes": "scratch"}
 
 
+def console() -> Console:
+    """A console whose tables are not folded where nobody looks at a terminal."""
+    found = Console()
+    return found if found.is_terminal else Console(width=200)
+
+
 def list_table(rows: list[dict[str, Any]]) -> Table:
-    """The built engines, one a row, each with why it cannot be used here."""
+    """The built engines, one a row, and whether each can be used here."""
     table = Table("engine", "precision", "for", "TensorRT", "built", "here", box=None, header_style="bold")
     for row in rows:
-        state = "[green]valid[/]" if row["valid"] else f"[bold red]no[/] {escape('; '.join(row['reasons']))}"
+        state = "[green]valid[/]" if row["valid"] else "[bold red]no[/]"
+        if row["for_another_machine"]:
+            state = "[yellow]there is no GPU here[/]"
         table.add_row(
             escape(row["file"].rpartition("/")[2]),
             row.get("precision", ""),

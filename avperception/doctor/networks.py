@@ -46,8 +46,7 @@ def examine_engines(machine: Machine) -> Iterator[Finding]:
                 verify(file, machine)
             except StaleEngineError as error:
                 reasons = "; ".join(map(str, error.differences))
-                other_machine = machine.gpu is None and [d.what for d in error.differences] == ["GPU"]
-                if other_machine:
+                if error.only_lacks_gpu:
                     yield note(what, f"for another machine: {reasons}")
                 else:
                     yield wrong(what, reasons, error.command)

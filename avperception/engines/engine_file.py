@@ -23,11 +23,17 @@ SUFFIX = ".engine"
 class StaleEngineError(EngineError):
     """An engine must not be run here; `differences` says each reason, `command` builds it anew."""
 
-    def __init__(self, path: Path, differences: list[Difference], command: str) -> None:
+    def __init__(self, path: Path, differences: list[Difference], command: str, no_gpu: bool) -> None:
         reasons = "; ".join(str(difference) for difference in differences)
         super().__init__(f"engine {path} cannot be used here: {reasons}: build it with `{command}`")
         self.differences = differences
         self.command = command
+        self.no_gpu = no_gpu
+
+    @property
+    def only_lacks_gpu(self) -> bool:
+        """Whether nothing is wrong but that this machine has no GPU: the engine is for another one."""
+        return [difference.what for difference in self.differences] == ["GPU"] and self.no_gpu
 
 
 @dataclass(frozen=True)
@@ -99,14 +105,16 @@ def verify(
         manifest = read_manifest(file.manifest_path)
     except EngineError as error:
         problem = Difference("manifest", "one this version can read", str(error))
-        raise StaleEngineError(file.path, [problem], rebuild_command(file, None, machine)) from error
+        command = rebuild_command(file, None, machine)
+        raise StaleEngineError(file.path, [problem], command, machine.gpu is None) from error
     found = list(_file_differences(file, manifest))
     found += manifest.differences(machine, sha256_of_file(network) if network else None)
     built = str(manifest.precision["precision"])
     if precision is not None and built != precision:
         found.append(Difference("precision", built, f"{precision} asked for"))
     if found:
-        raise StaleEngineError(file.path, found, rebuild_command(file, manifest, machine, precision))
+        command = rebuild_command(file, manifest, machine, precision)
+        raise StaleEngineError(file.path, found, command, machine.gpu is None)
     return manifest
 
 

@@ -1,0 +1,93 @@
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from avperception.doctor.finding import State
+from avperception.doctor.gpu import examine_gpu, examine_runtimes
+from avperception.doctor.ros import examine_ros
+from avperception.engines.machine import Gpu, Machine
+
+LINE = [sys.executable, "-c", "from avperception.cli.main import main; main()", "doctor"]
+GPU_MACHINE = Machine(
+    "linux-x86_64", Gpu("NVIDIA RTX A4000", "8.6", 16 << 30), None, "580.65.06", "13.0", None, None
+)
+
+
+def doctor(models: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {
+        **os.environ,
+        "AVPERCEPTION_MODELS": str(models),
+        "AVPERCEPTION_ENGINES": str(models),
+        **environment,
+    }
+    return subprocess.run([*LINE, *arguments], env=variables, capture_output=True, text=True, timeout=60)
+
+
+def test_everything_is_looked_at(shared_dir: Path):
+    result = doctor(shared_dir / "models", "--json")
+    findings = {finding["what"]: finding for finding in json.loads(result.stdout)}
+    assert {
+        "Python", "ROS 2", "ROS messages", "RMW", "shared memory", "GPU", "ONNX Runtime", "CuPy",
+        "model yolox_nano", "model twinlitenet",
+    } <= set(findings)  # fmt: skip
+    assert findings["Python"]["state"] == "OK"
+    assert findings["model yolox_nano"]["state"] == "OK"
+    wrong = [finding for finding in findings.values() if finding["state"] == "wrong"]
+    assert result.returncode == (1 if wrong else 0)
+    assert all(finding["command"] for finding in wrong)
+
+
+def test_what_is_wrong_comes_with_the_command_that_mends_it(shared_dir: Path, tmp_path: Path):
+    good = (shared_dir / "models" / "yolox_nano_416.onnx").read_bytes()
+    (tmp_path / "yolox_nano_416.onnx").write_bytes(good[:-1])
+    (tmp_path / "yolox_nano_416.fp16.sm86.engine").write_bytes(b"old")
+    (tmp_path / "broken.yaml").write_text("name: broken\n")
+    result = doctor(tmp_path)
+    assert result.returncode == 1
+    lines = result.stdout.splitlines()
+    for start, command in [
+        ("model yolox_nano: wrong: ", "    avperception models pull yolox_nano"),
+        ("model twinlitenet: note: not pulled", "    avperception models pull twinlitenet"),
+        (
+            "engine yolox_nano_416.fp16.sm86.engine: wrong: ",
+            "    avperception engine build yolox_nano --prec",
+        ),
+        ("model broken: wrong: ", "    $EDITOR "),
+    ]:
+        position = next(index for index, line in enumerate(lines) if line.startswith(start))
+        assert lines[position + 1].startswith(command)
+
+
+def test_shared_memory_that_is_too_small_is_found(tmp_path: Path):
+    findings = {finding.what: finding for finding in examine_ros({}, tmp_path / "absent")}
+    assert findings["shared memory"].state is State.WRONG
+    assert findings["shared memory"].command.startswith("export FASTRTPS_DEFAULT_PROFILES_FILE=")  # type: ignore[union-attr]
+
+
+def test_another_middleware_is_no_fault():
+    findings = {
+        finding.what: finding for finding in examine_ros({"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"})
+    }
+    assert findings["RMW"].text == "rmw_cyclonedds_cpp"
+    assert findings["shared memory"].state is State.NOTE
+
+
+@pytest.mark.skipif(find_spec("cupy") is not None, reason="CuPy is installed")
+def test_on_a_machine_with_a_gpu_cupy_is_missed():
+    (gpu, driver) = examine_gpu(GPU_MACHINE)
+    assert gpu.text == "NVIDIA RTX A4000, compute capability 8.6, 16.0 GiB"
+    assert driver.text == "580.65.06, up to CUDA 13.0"
+    runtimes = {finding.what: finding for finding in examine_runtimes(GPU_MACHINE)}
+    assert runtimes["CuPy"].state is State.WRONG
+    assert runtimes["CuPy"].command == "pip install cupy-cuda13x"
+
+
+def test_without_a_gpu_that_is_said_and_no_fault():
+    (gpu,) = examine_gpu(Machine("linux-x86_64", None, "no driver", None, None, None, None))
+    assert gpu.state is State.NOTE
+    assert gpu.text == "no driver: networks run on the CPU with ONNX Runtime"
