@@ -7,7 +7,8 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from importlib.util import find_spec
 
 from avperception.doctor.finding import Finding, note, ok, wrong
-from avperception.engines.adapter import FLAVOURS, HOW_TO_INSTALL, Flavour, probe
+from avperception.engines import adapter
+from avperception.engines.adapter import FLAVOURS, HOW_TO_INSTALL, Flavour, probe, target_names
 from avperception.engines.machine import Machine
 
 _RTX_COMMAND = "pip install avperception[tensorrt-rtx]"
@@ -32,6 +33,7 @@ def examine_runtimes(machine: Machine) -> Iterator[Finding]:
         if isinstance(flavour, Flavour):
             used = "" if flavour is installed[0] else ", not used: the other one comes first"
             yield ok(name, flavour.version + used)
+            yield from _known_gpu(flavour, machine)
         elif installed or machine.gpu is None:
             yield note(name, flavour)
     if not installed and machine.gpu is not None:
@@ -39,6 +41,18 @@ def examine_runtimes(machine: Machine) -> Iterator[Finding]:
         yield wrong("TensorRT", f"{reasons}: {HOW_TO_INSTALL}", _RTX_COMMAND)
     yield from _cupy(machine)
     yield _onnxruntime()
+
+
+def _known_gpu(flavour: Flavour, machine: Machine) -> Iterator[Finding]:
+    """Whether TensorRT-RTX has heard of this GPU; 1.7 refuses compute capability 9.0, which 1.4 runs."""
+    known = target_names() if flavour.is_rtx and flavour.name == adapter.flavour().name else {}
+    unknown = known and machine.gpu and machine.gpu.compute_capability not in known
+    if unknown and machine.gpu and not flavour.version.startswith("1.4."):
+        text = (
+            f"{flavour} is made for compute capability {', '.join(known)}: it may refuse {machine.gpu.name}"
+        )
+        packages = " ".join(f"tensorrt-rtx-cu13-{part}==1.4.0.76" for part in ("libs", "bindings"))
+        yield note(flavour.name, text, f"pip install {packages}")
 
 
 def _cupy(machine: Machine) -> Iterator[Finding]:

@@ -35,6 +35,9 @@ from avperception.errors import EngineError
 from avperception.models.card import ModelCard
 from avperception.models.library import find_card, locate, reference
 
+RTX_WITH_INT8 = (1, 7)
+"""The first version of TensorRT-RTX that builds INT8 convolutions."""
+
 Progress = Callable[[str, float], None]
 """Called with what is being done and the part of it that is done, 0 to 1."""
 
@@ -89,6 +92,7 @@ def build_engine(request: BuildRequest, progress: Progress) -> BuildResult:
     """
     network = locate(request.card)
     check_buildable(network, request.options)
+    _check_precision(request)
     file = engine_file(network, request.precision, _targets(request.options))
     waited = False
 
@@ -103,14 +107,23 @@ def build_engine(request: BuildRequest, progress: Progress) -> BuildResult:
         return _build(request, network, file, progress)
 
 
+def _check_precision(request: BuildRequest) -> None:
+    """Raise EngineError for INT8 with a TensorRT-RTX that has no INT8 convolutions."""
+    found = flavour()
+    version = tuple(int(part) for part in found.version.split(".")[:2] if part.isdecimal())
+    if request.precision == "int8" and found.is_rtx and version < RTX_WITH_INT8:
+        raise EngineError(
+            f"--precision int8: {found} has no INT8 convolutions, {'.'.join(map(str, RTX_WITH_INT8))} has: "
+            "run `pip install --upgrade avperception[tensorrt-rtx]`, or build it with `--precision fp16`"
+        )
+
+
 def _build(request: BuildRequest, network: Path, file: EngineFile, progress: Progress) -> BuildResult:
     with tempfile.TemporaryDirectory(prefix="avperception-") as folder:
         prepared = Path(folder) / network.name
         report = _prepare(request, network, prepared, progress)
         source = prepared if prepared.is_file() else network
-        compiled = compile_network(
-            source, request.options, lambda part, phase: progress(f"TensorRT: {phase or 'starting'}", part)
-        )
+        compiled = _compile(request, network, source, progress)
         contents = {}
         if source == prepared:
             contents[file.prepared_path] = prepared.read_bytes()
@@ -122,6 +135,16 @@ def _build(request: BuildRequest, network: Path, file: EngineFile, progress: Pro
     contents[file.manifest_path] = manifest.as_json()
     write_together(contents)
     return BuildResult(file, manifest, report)
+
+
+def _compile(request: BuildRequest, network: Path, source: Path, progress: Progress) -> CompiledEngine:
+    """Build the engine; an error names the network that the user knows, not the temporary one."""
+    try:
+        return compile_network(
+            source, request.options, lambda part, phase: progress(f"TensorRT: {phase or 'starting'}", part)
+        )
+    except EngineError as error:
+        raise EngineError(str(error).replace(str(source), f"{network} in {request.precision}")) from error
 
 
 def _prepare(request: BuildRequest, network: Path, prepared: Path, progress: Progress) -> PrecisionReport:

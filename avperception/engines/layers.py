@@ -45,44 +45,40 @@ def layers_of_listing(messages: list[str]) -> tuple[Layer, ...]:
     layers = []
     for message in messages:
         for line in message.splitlines():
-            match = _LISTED.match(line.strip())
-            if match and match["kind"] not in _SYNCHRONISATION:
-                layers.append(_listed_layer(match))
+            match = _LISTED.match(line)
+            if match and match[2] not in _SYNCHRONISATION:
+                inputs, constants, outputs = (
+                    list(_listed_tensors(line, key)) for key in ("Inputs", "Constants", "Outputs")
+                )
+                layers.append(_layer(match[1], match[2], _OPERATOR.findall(line), inputs, constants, outputs))
     return tuple(layers)
 
 
-_LISTED = re.compile(
-    r"Name: (?P<name>.*?), LayerType: (?P<kind>\w+), Inputs: \[(?P<inputs>.*?)\], "
-    r"Constants: \[(?P<constants>.*?)\], Outputs: \[(?P<outputs>.*?)\], TacticName: (?P<rest>.*)"
-)
+_LISTED = re.compile(r"\s*Name: (.*?), LayerType: (\w+), ")
 _LISTED_TENSOR = re.compile(
-    r"\{ Name: (?P<name>.*?), Dimensions: \[(?P<shape>[-\d,]*)\],.*?Datatype: (?P<type>\w+)"
+    r"Name: (?P<name>.*?), Dimensions: \[(?P<shape>[-\d,]*)\],.*?Datatype: (?P<type>\w+)"
 )
 _OPERATOR = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
 
 
-def _listed_layer(match: re.Match[str]) -> Layer:
-    inputs, constants, outputs = (
-        list(_listed_tensors(_balanced(match.string, match.start(group), match[group])))
-        for group in ("inputs", "constants", "outputs")
-    )
-    return _layer(match["name"], match["kind"], _OPERATOR.findall(match.string), inputs, constants, outputs)
+def _listed_tensors(line: str, key: str) -> Iterator[tuple[str, tuple[int, ...], str]]:
+    for match in _LISTED_TENSOR.finditer(_bracket(line, f", {key}: [")):
+        shape = tuple(int(size) for size in match["shape"].split(",") if size)
+        yield match["name"], shape, _PRECISIONS.get(match["type"], match["type"].lower())
 
 
-def _balanced(line: str, start: int, found: str) -> str:
-    """The text of a bracket that itself holds brackets, from its opening on."""
+def _bracket(line: str, opening: str) -> str:
+    """What is between the bracket that ends `opening` and the one that closes it; others may be inside."""
+    start = line.find(opening)
+    if start < 0:
+        return ""
+    start += len(opening)
     depth = 1
     for end in range(start, len(line)):
         depth += {"[": 1, "]": -1}.get(line[end], 0)
         if not depth:
             return line[start:end]
-    return found
-
-
-def _listed_tensors(text: str) -> Iterator[tuple[str, tuple[int, ...], str]]:
-    for match in _LISTED_TENSOR.finditer(text):
-        shape = tuple(int(size) for size in match["shape"].split(",") if size)
-        yield match["name"], shape, _PRECISIONS.get(match["type"], match["type"].lower())
+    return line[start:]
 
 
 def layers_of_inspector(text: str) -> tuple[Layer, ...]:

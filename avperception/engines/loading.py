@@ -55,7 +55,9 @@ def load_engine(
     ):
         if value not in allowed:
             raise ConfigurationError(f"{name} is {value!r}: it must be one of {', '.join(allowed)}")
-    if backend == "onnxruntime" or (backend == "auto" and not _runs_on_tensorrt(path, engine_policy)):
+    if backend == "onnxruntime" or (
+        backend == "auto" and not _runs_on_tensorrt(path, precision, engine_policy)
+    ):
         return OnnxRuntimeEngine(path, threads)
     from avperception.engines.tensorrt import TensorrtEngine
 
@@ -127,10 +129,10 @@ def _earlier_request(files: list[EngineFile], precision: str) -> BuildRequest | 
     return None
 
 
-def _runs_on_tensorrt(path: Path, engine_policy: str) -> bool:
-    """Whether TensorRT, CuPy and a GPU are here, and an engine is, or may be built."""
+def _runs_on_tensorrt(path: Path, precision: str, engine_policy: str) -> bool:
+    """Whether TensorRT, CuPy and a GPU are here, and an engine in this precision is, or may be built."""
     if current_machine().gpu is None or find_spec("cupy") is None:
         return False
     if not any(isinstance(probe(name), Flavour) for name in FLAVOURS):
         return False
-    return engine_policy == "rebuild" or bool(engines_of(path))
+    return engine_policy == "rebuild" or bool(engines_of(path, precision))

@@ -32,6 +32,21 @@ INSPECTED = {
 }  # fmt: skip
 
 
+# As 1.4 prints them, which leaves the weights out.
+OLDER_LISTING = """Layers:
+Name: /encoder/conv/Conv_myl0_2, LayerType: correlation, Inputs: [ { Name: in, Dimensions: [1,3,360,640], \
+Format/Datatype: Half }], Outputs: [ { Name: out, Dimensions: [1,16,180,320], Format/Datatype: Half }], \
+TacticName: __myelin_CASK_STUB, StreamId: 0, Metadata: [ONNX Layer: /encoder/conv/Conv]
+"""
+
+
+def test_the_listing_of_an_older_builder_is_read():
+    (layer,) = layers_of_listing([OLDER_LISTING])
+    assert layer.operators == ("/encoder/conv/Conv",)
+    assert (layer.precision, layer.inputs) == ("fp16", ("in 1x3x360x640 fp16",))
+    assert layer.outputs == ("out 1x16x180x320 fp16",)
+
+
 def test_the_builders_listing_is_read():
     assert layers_of_listing(["something else", LISTING]) == (
         Layer(

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 MARKED_AT_ONCE = 8
+OBJECTNESS = 0.01
+"""From here on an anchor point of a detector may be an object."""
 
 
 def make_inputs(card: Any, network: Path, folder: Path | None) -> list[np.ndarray]:
@@ -67,11 +69,16 @@ def errors(
     difference = np.abs(got - wanted)
     scale = float(np.abs(wanted).max())
     at = np.unravel_index(int(difference.argmax()), difference.shape)
+    objects = wanted[..., 4] > OBJECTNESS if wanted.ndim == 4 and wanted.shape[1] == 1 else None
     return {
         "largest": float(difference.max()) / scale,
         "percentile_99.9": float(np.percentile(difference, 99.9)) / scale,
         "rms": float(np.sqrt(np.mean(difference**2)) / np.sqrt(np.mean(wanted**2))),
         "scale": scale,
+        # Of a detector: what it says where it sees nothing, nobody has taught it and nobody reads.
+        "largest_at_objects": (
+            float(difference[objects].max()) / scale if objects is not None and objects.any() else None
+        ),
         "at": [int(index) for index in at],
         "expected_there": float(wanted[at]),
         "found_there": float(got[at]),
