@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from avperception import __version__
-from avperception.cli import convert, models, replay
+from avperception.cli import calibrate, convert, doctor, engine, models, replay, scenes
 from avperception.errors import AvperceptionError
 
 EXIT_OK = 0
@@ -25,7 +25,11 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 app.add_typer(convert.app, name="convert")
+app.add_typer(scenes.app, name="scenes")
 app.command("replay")(replay.replay)
+app.add_typer(engine.app, name="engine")
+app.add_typer(calibrate.app, name="calibrate")
+app.command("doctor")(doctor.doctor)
 
 
 @app.callback(invoke_without_command=True)

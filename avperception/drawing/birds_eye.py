@@ -43,6 +43,8 @@ class BirdsEyeView:
 
     def draw_points(self, points: Float32, is_ground: Bool) -> None:
         """Draw points (N, 3): ground in grey, the rest coloured by height from 0 to 3 m."""
+        if not len(points):
+            return
         columns, rows = self._pixels(points).T
         inside = (columns >= 0) & (rows >= 0) & (columns < len(self.canvas)) & (rows < len(self.canvas))
         shade = (np.clip(points[:, 2] / 3.0, 0, 1) * 200 + 40).astype(np.uint8)

@@ -22,6 +22,8 @@ from avperception.pipeline.lidar import LidarPipeline
 from avperception.types import Float64, PointCloud
 
 SWEEPS_WAITING = 2
+SWEEPS_KEPT = 8
+"""Sweeps that wait for their transform; one more gives up the oldest."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class LidarChannel:
         self._fusion = fusion
         self._pipeline = LidarPipeline(parameters.lidar)
         self._last_ns: int | None = None
-        self._without_transform: deque[tuple[PointCloud2, int]] = deque(maxlen=SWEEPS_WAITING)
+        self._without_transform: deque[tuple[PointCloud2, int]] = deque()
         self._worker: Worker[_Job] = Worker("lidar", self._handle, self._overload, SWEEPS_WAITING)
         self.input = Input(node, PointCloud2, "~/input/points", self._on_points)
 
@@ -63,6 +65,12 @@ class LidarChannel:
             message, arrived_ns = self._without_transform.popleft()
             if not self._submit(message, arrived_ns, last_try=now_ns - arrived_ns >= self._timeout_ns):
                 self._without_transform.append((message, arrived_ns))
+
+    def restart(self) -> None:
+        """Time went backwards: what waits for a transform waits for one of another time."""
+        while self._without_transform:
+            self._give_up(self._without_transform.popleft()[0])
+        self._fusion.restart_lidar()
 
     @property
     def is_idle(self) -> bool:
@@ -85,11 +93,13 @@ class LidarChannel:
             return
         if self._last_ns is not None and stamp < self._last_ns:
             self.source.note("time_jump", "stamps went backwards: what was pending is published, tracks end")
-            self._fusion.restart_lidar()
+            self.restart()
         self._last_ns = stamp
         now_ns = self._node.get_clock().now().nanoseconds
         if not self._submit(message, now_ns, last_try=self._timeout_ns == 0):
             self._without_transform.append((message, now_ns))
+        while len(self._without_transform) > SWEEPS_KEPT:
+            self._give_up(self._without_transform.popleft()[0])
 
     def _submit(self, message: PointCloud2, arrived_ns: int, last_try: bool) -> bool:
         """Send a sweep to the worker; False when its transform is to be waited for."""
@@ -102,6 +112,9 @@ class LidarChannel:
             return last_try
         self._worker.submit(_Job(message, T_target_lidar, arrived_ns, time.perf_counter_ns()))
         return True
+
+    def _give_up(self, message: PointCloud2) -> None:
+        self._submit(message, arrived_ns=0, last_try=True)
 
     def _overload(self, job: _Job) -> None:
         self.source.drop("overload", "sweeps come faster than they are prepared: the oldest was dropped")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
+from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -119,6 +122,7 @@ class NodeParameters:
         self.tracker = TrackerSettings()
         self._allowed: dict[str, tuple[str, ...]] = {}
         self._applies_later = True
+        self._all_declared = False
         # Before the declarations, so that a value given at start is judged like one set later.
         node.add_on_set_parameters_callback(self._judge)
         self._declare(NODE + LIVE)
@@ -127,6 +131,10 @@ class NodeParameters:
             self._declare(camera_specs(camera))
         for spec in LIVE:
             self._apply(spec.name, self[spec.name])
+        self._all_declared = True
+        if self.lidar.min_range >= self.lidar.max_range:
+            low, high = self.lidar.min_range, self.lidar.max_range
+            raise InvalidParameterValueException("lidar.min_range", low, _crossed(low, high))
         # Humble has no callback after the fact; there the last judge applies the values.
         self._applies_later = hasattr(node, "add_post_set_parameters_callback")
         if self._applies_later:
@@ -159,12 +167,12 @@ class NodeParameters:
                 )
         low = values.get("lidar.min_range", self.lidar.min_range)
         high = values.get("lidar.max_range", self.lidar.max_range)
-        if low >= high:
-            return SetParametersResult(
-                successful=False, reason=f"lidar.min_range {low} must be below lidar.max_range {high}"
-            )
-        if "cameras" in values and len(set(values["cameras"])) != len(values["cameras"]):
-            return SetParametersResult(successful=False, reason="cameras names one camera twice")
+        # While declaring, the other limit may still be to come.
+        if self._all_declared and low >= high:
+            return SetParametersResult(successful=False, reason=_crossed(low, high))
+        problem = _camera_problem(values.get("cameras") or [])
+        if problem:
+            return SetParametersResult(successful=False, reason=problem)
         if not self._applies_later:
             self._apply_all(parameters)
         return SetParametersResult(successful=True)
@@ -178,3 +186,17 @@ class NodeParameters:
         settings = getattr(self, section, None)
         if key and settings is not None and hasattr(settings, key):
             setattr(settings, key, value)
+
+
+def _crossed(low: float, high: float) -> str:
+    return f"lidar.min_range {low} must be below lidar.max_range {high}"
+
+
+def _camera_problem(names: Sequence[str]) -> str | None:
+    """Say what is wrong with the names of cameras; each is a part of topics and parameters."""
+    for name in names:
+        if name and not re.fullmatch(r"[A-Za-z]\w*(/[A-Za-z]\w*)*", name, re.ASCII):
+            return f"cameras has {name!r}: a name is a letter, then letters, digits and underscores"
+    if len(set(names)) != len(names):
+        return "cameras names one camera twice"
+    return None

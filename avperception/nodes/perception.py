@@ -10,11 +10,10 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, JumpThreshold, TimeJump
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
-from rclpy.exceptions import InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.utilities import try_shutdown
+from rclpy.utilities import ok, try_shutdown
 from tf2_msgs.msg import TFMessage
 
 from avperception.errors import AvperceptionError, TransformError
@@ -30,6 +29,7 @@ from avperception.nodes.networks import load_network
 from avperception.nodes.output import Output
 from avperception.nodes.parameters import NodeParameters
 from avperception.nodes.source import Source
+from avperception.nodes.start_errors import START_ERRORS, RCLError, one_line
 from avperception.nodes.transforms import TransformTree, make_transform_tree
 from avperception.nodes.transport import use_shared_memory_profile
 from avperception.pipeline.camera import CameraPipeline
@@ -224,9 +224,9 @@ class PerceptionNode(LifecycleNode):
 
     def _on_jump(self, jump: TimeJump) -> None:
         if jump.delta is not None and jump.delta.nanoseconds < 0:
+            if self.lidar:
+                self.lidar.restart()
             self._transforms.clear()
-            if self.fusion:
-                self.fusion.restart_lidar()
         self._expire()
 
     def _expire(self) -> None:
@@ -259,12 +259,14 @@ class PerceptionNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> None:
     """Run the node until Ctrl-C or a shutdown; exit code 2 when it cannot start."""
-    memory = tune_malloc()
-    transport = use_shared_memory_profile()
-    rclpy.init(args=args)
     exit_code = 0
+    initialised = False
     node: PerceptionNode | None = None
     try:
+        memory = tune_malloc()
+        transport = use_shared_memory_profile()
+        rclpy.init(args=args)
+        initialised = True
         node = PerceptionNode()
         node.get_logger().info(f"{memory.detail}; {transport.detail}")
         node.autostart()
@@ -273,9 +275,11 @@ def main(args: list[str] | None = None) -> None:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except (AvperceptionError, InvalidParameterValueException) as error:
-        print(f"perception: {error}", file=sys.stderr)
-        exit_code = 2
+    except START_ERRORS as error:
+        # A signal while the node starts takes its context away: then this is the end that was asked for.
+        if not (initialised and isinstance(error, RCLError) and not ok()):
+            print(f"perception: {one_line(error)}", file=sys.stderr)
+            exit_code = 2
     finally:
         if node is not None:
             node.destroy_node()

@@ -143,6 +143,8 @@ def non_maximum_suppression(
         return order
     corner_and_size = boxes[order].astype(np.float64)
     corner_and_size[:, 2:] -= corner_and_size[:, :2]
+    # OpenCV keeps classes apart by shifting each beyond the largest coordinate, counted from zero.
+    corner_and_size[:, :2] -= corner_and_size[:, :2].min(axis=0)
     kept = cv2.dnn.NMSBoxesBatched(
         corner_and_size.tolist(), scores[order].tolist(), class_ids[order].tolist(), 0.0, iou_threshold
     )
@@ -186,7 +188,7 @@ def _argmax_channel(logits: Float32) -> UInt8:
 
 
 def _assign(target: UInt8, value: int, where: UInt8) -> None:
-    """Set `target` to `value` where the mask is 255, not 0; free of branches, which ragged masks make slow."""
+    """Set `target` to `value` where the mask is 255, not 0; without branches, slow on ragged masks."""
     np.bitwise_and(target, ~where, out=target)
     np.bitwise_or(target, where & np.uint8(value), out=target)
 
@@ -286,7 +288,7 @@ def project_points(
 
 def distort(normalised: Float64, K: Float64, D: Float64, distortion_model: str) -> Float64:
     """Map normalised image coordinates (N, 2), x/z and y/z, to pixels (N, 2) by lens model and K."""
-    if not np.any(D):
+    if _is_pinhole(D, distortion_model):
         return normalised * K[[0, 1], [0, 1]] + normalised[:, ::-1] * [K[0, 1], 0.0] + K[:2, 2]
     if not len(normalised):
         return np.zeros((0, 2))
@@ -297,17 +299,22 @@ def distort(normalised: Float64, K: Float64, D: Float64, distortion_model: str) 
     return pixels.reshape(-1, 2)
 
 
+def _is_pinhole(D: Float64, distortion_model: str) -> bool:
+    """Tell whether a lens bends nothing; an equidistant one bends even with zero coefficients."""
+    return not len(D) or (distortion_model != "equidistant" and not np.any(D))
+
+
 def undistort(pixels: NDArray[Any], K: Float64, D: Float64, distortion_model: str) -> Float64:
     """Map pixels (N, 2) to normalised image coordinates (N, 2), the inverse of `distort`."""
     if not len(pixels):
         return np.zeros((0, 2))
     points = np.asarray(pixels, dtype=np.float64).reshape(-1, 1, 2)
-    if distortion_model == "equidistant" and np.any(D):
+    if distortion_model == "equidistant" and len(D):
         return np.asarray(cv2.fisheye.undistortPoints(points, K, D[:4])).reshape(-1, 2)
     stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-9)
     lens = D if np.any(D) else np.zeros(5)
     # OpenCV 4 takes the criterion under another name than OpenCV 5.
-    iterate = getattr(cv2, "undistortPointsIter", cv2.undistortPoints)
+    iterate: Any = getattr(cv2, "undistortPointsIter", cv2.undistortPoints)
     return iterate(points, K, lens, R=np.eye(3), P=np.eye(3), criteria=stop).reshape(-1, 2)
 
 
@@ -324,7 +331,7 @@ def _visible_radius(
     limit = distortion_limit(D, distortion_model)
     corners = np.array([[x, y] for x in (-0.5, width - 0.5) for y in (-0.5, height - 0.5)])
     at_corners = np.hypot(*((corners - K[:2, 2]) / K[[0, 1], [0, 1]]).T).max()
-    if not np.any(D):
+    if _is_pinhole(D, distortion_model):
         return min(limit, float(at_corners) * 1.001)
     radius = np.tan(np.linspace(0.0, np.arctan(min(limit, 1e3)), 2000))
     axis = np.stack([radius, np.zeros_like(radius)], axis=1)
@@ -337,7 +344,7 @@ def distortion_limit(D: Float64, distortion_model: str) -> float:
 
     Infinity for a pinhole. Beyond 89 degrees nothing is asked of a model.
     """
-    if not np.any(D):
+    if _is_pinhole(D, distortion_model):
         return float("inf")
     radius = np.tan(np.linspace(0.0, np.radians(89.0), 2000))
     axis = np.stack([radius, np.zeros_like(radius)], axis=1)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from avperception.pipeline.sizes import ObjectSize
 from avperception.types import Float64
@@ -27,36 +27,93 @@ class FittedBox:
     covariance: Float64
 
 
-def fit_box(points: Float64, ground: float, sensor: Float64, typical: ObjectSize | None) -> FittedBox:
+@dataclass(frozen=True)
+class Sight:
+    """What a 2D box says on the ground: seen from `origin` (2,), the object lies between two bearings [rad].
+
+    `left` is the larger bearing, `right` the smaller; None where the image's edge cuts the object off.
+    """
+
+    origin: Float64
+    left: float | None
+    right: float | None
+
+    def misfit(self, corners: Float64) -> float:
+        """Distance [m] by which corners (4, 2) of a box miss the two bearings, at their own range."""
+        offset = corners - self.origin
+        middle = offset.mean(axis=0)
+        zero = np.arctan2(middle[1], middle[0])
+        bearings = _wrapped(np.arctan2(offset[:, 1], offset[:, 0]) - zero)
+        missed = 0.0
+        if self.left is not None:
+            missed += abs(float(bearings.max() - _wrapped(self.left - zero)))
+        if self.right is not None:
+            missed += abs(float(bearings.min() - _wrapped(self.right - zero)))
+        return missed * float(np.hypot(*middle))
+
+
+@dataclass(frozen=True)
+class _Outline:
+    """A rectangle on the ground: `centre` from the sensor, `size` and what of it was `seen`."""
+
+    centre: Float64
+    size: Float64
+    seen: Float64
+    yaw: float
+
+    @property
+    def corners(self) -> Float64:
+        signs = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) / 2
+        return np.asarray((signs * self.size) @ _rotation(self.yaw).T + self.centre)
+
+
+def fit_box(
+    points: Float64,
+    ground: float,
+    sensor: Float64,
+    typical: ObjectSize | None,
+    sight: Sight | None = None,
+) -> FittedBox:
     """Fit a box to an object's points (N, 3) in the target frame, z up.
 
     The heading is the one under which the points lie closest to two edges of a rectangle (the closeness
     criterion of Zhang et al., IV 2017). The sides that face the `sensor` (3,) stay where the points
-    are; away from it the box is filled up to the typical size, for those sides are not seen. It stands
-    on the `ground` [m]. Without a typical size the box is what was seen. The covariance holds the
-    distance noise and, along each axis, the part that was not seen, taken as uniform.
+    are; away from it the box is filled up to the typical size, for those sides are not seen. Which side
+    is the long one, the points and the `sight` of the camera decide. It stands on the `ground` [m].
+    Without a typical size the box is what was seen. The covariance holds the distance noise and, along
+    each axis, the part that was not seen, taken as uniform.
     """
     xy = points[:, :2] - sensor[:2]
-    yaw = _toward(xy) if typical is None or typical.compact else _heading(xy)
-    low, high = _extent(xy, yaw)
-    seen = high - low
-    if typical is not None and not typical.compact and _is_sideways(seen, typical):
-        yaw += np.pi / 2
-        low, high = _extent(xy, yaw)
-        seen = high - low
-    size = seen if typical is None else _complete(seen, typical)
-    centre_local = _grow(low, high, size)
-    rotation = _rotation(yaw)
+    outline = _outline(xy, typical, sight and replace(sight, origin=sight.origin - sensor[:2]))
     top = float(np.quantile(points[:, 2], 0.98))
     height = max(top - ground, 0.2)
-    centre_xy = rotation @ centre_local + sensor[:2]
-    yaw = float((yaw + np.pi / 2) % np.pi - np.pi / 2)
+    yaw = float((outline.yaw + np.pi / 2) % np.pi - np.pi / 2)
     return FittedBox(
-        center=np.array([*centre_xy, ground + height / 2]),
-        size=np.array([*np.maximum(size, 0.1), height]),
+        center=np.array([*outline.centre + sensor[:2], ground + height / 2]),
+        size=np.array([*np.maximum(outline.size, 0.1), height]),
         yaw=yaw,
-        covariance=_covariance(seen, size, rotation, len(points), compact=typical is None or typical.compact),
+        covariance=_covariance(outline, len(points), compact=typical is None or typical.compact),
     )
+
+
+def _outline(xy: Float64, typical: ObjectSize | None, sight: Sight | None) -> _Outline:
+    if typical is None or typical.compact:
+        return _completed(xy, _toward(xy), typical)
+    yaw = _heading(xy)
+    ways = [_completed(xy, yaw + turn, typical) for turn in (0.0, np.pi / 2)]
+    costs = [_misfit(way.seen, typical) + (sight.misfit(way.corners) if sight else 0.0) for way in ways]
+    return ways[int(np.argmin(costs))]
+
+
+def _completed(xy: Float64, yaw: float, typical: ObjectSize | None) -> _Outline:
+    low, high = _extent(xy, yaw)
+    seen = high - low
+    size = seen if typical is None else _complete(seen, typical)
+    return _Outline(_rotation(yaw) @ _grow(low, high, size), size, seen, yaw)
+
+
+def _wrapped(angle: Any) -> Any:
+    return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def _rotation(yaw: float) -> Float64:
@@ -96,18 +153,13 @@ def _extent(xy: Float64, yaw: float) -> tuple[Float64, Float64]:
     return local.min(axis=0), local.max(axis=0)
 
 
-def _is_sideways(seen: Float64, typical: ObjectSize) -> bool:
-    """Tell whether the box fits the class better with length and width exchanged."""
-
-    def misfit(length: float, width: float) -> float:
-        # Too long cannot be; too short is only not seen, and the less so the nearer it comes.
-        over = max(0.0, length - typical.length * 1.1) + max(0.0, width - typical.width * 1.1)
-        under = max(0.0, typical.length - length) + max(0.0, typical.width - width)
-        return 3.0 * over + under
-
-    if abs(seen[1] - seen[0]) > 0.3 and max(seen) > typical.width * 1.25:
-        return bool(seen[1] > seen[0])
-    return misfit(seen[1], seen[0]) < misfit(seen[0], seen[1])
+def _misfit(seen: Float64, typical: ObjectSize) -> float:
+    """Tell how badly the seen length and width (2,) fit the class [m]."""
+    known = np.array([typical.length, typical.width])
+    # Too long cannot be; too short is only not seen, and the less so the nearer it comes.
+    over = np.maximum(seen - 1.1 * known, 0.0).sum()
+    under = np.maximum(known - seen, 0.0).sum()
+    return float(3.0 * over + under)
 
 
 def _complete(seen: Float64, typical: ObjectSize) -> Float64:
@@ -128,9 +180,8 @@ def _grow(low: Float64, high: Float64, size: Float64) -> Float64:
     return np.asarray(middle + away * (size - (high - low)) / 2)
 
 
-def _covariance(
-    seen: Float64, size: Float64, rotation: Float64, count: int, compact: bool
-) -> NDArray[np.float64]:
+def _covariance(outline: _Outline, count: int, compact: bool) -> Float64:
+    size, seen, rotation = outline.size, outline.seen, _rotation(outline.yaw)
     unseen = np.maximum(size - seen, 0.0) / 2
     variances = RANGE_SIGMA**2 + unseen**2 / 3 + (size**2 / 12) / count
     covariance = np.zeros((6, 6))

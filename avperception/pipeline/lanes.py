@@ -14,6 +14,9 @@ MIN_ROWS = 8
 MAX_GAP_ROWS = 8
 """Sampled rows that a dashed line may skip."""
 
+MAX_RUNS = 24
+"""Runs of lane pixels in a row beyond which it is noise; no road has so many lines."""
+
 
 @dataclass
 class _Line:
@@ -40,7 +43,9 @@ def lane_lines(mask: Bool) -> tuple[Float32, ...]:
     lines: list[_Line] = []
     step = max(1, height // SAMPLED_ROWS)
     for row in range(height - 1, -1, -step):
-        _continue_lines(lines, row, step, _run_centres(mask[row]), reach=0.03 * width)
+        centres = _run_centres(mask[row])
+        if len(centres) <= MAX_RUNS:
+            _continue_lines(lines, row, step, centres, reach=0.03 * width)
     good = [line for line in lines if len(line.rows) >= MIN_ROWS]
     good.sort(key=lambda line: line.columns[0])
     return tuple(np.stack([line.columns, line.rows], axis=1).astype(np.float32) for line in good)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class ObjectSize:
@@ -19,6 +21,11 @@ class ObjectSize:
     height: float
     stretch: float = 1.5
     compact: bool = False
+
+    @property
+    def diagonal(self) -> float:
+        """Length of the diagonal of its outline on the ground [m]."""
+        return float(np.hypot(self.length, self.width))
 
 
 # Means of the public statistics of nuScenes (Caesar et al., CVPR 2020) and KITTI (Geiger et al., CVPR

@@ -115,32 +115,39 @@ class Synchronizer:
             sweep = self._sweeps[0]
             expired = now_ns is not None and now_ns - sweep.arrived_ns >= self.settings.timeout_ns
             full = len(self._sweeps) > SWEEPS_KEPT
-            waits = [name for name in self._cameras if self._awaits(name, sweep.lidar.stamp_ns, expired)]
-            if waits and not full:
+            sweep_ns = sweep.lidar.stamp_ns
+            in_work = [name for name in self._cameras if self._is_in_work(name, sweep_ns)]
+            due = [name for name in self._cameras if self._is_due(name, sweep_ns)]
+            if not full and (in_work or (due and not expired)):
                 break
-            sets.append(self._set_of(sweep))
             if expired:
-                self._mark_absent(sets[-1].missing)
+                self._mark_absent(due)
+            sets.append(self._set_of(sweep))
             self._sweeps.popleft()
         return sets
 
-    def _awaits(self, camera: str, sweep_ns: int, expired: bool) -> bool:
-        """Tell whether a nearer image of this camera than the one at hand is to be waited for."""
+    def _is_in_work(self, camera: str, sweep_ns: int) -> bool:
+        """Tell whether an image that has arrived will give a nearer result than the one at hand."""
+        distance = self._distance_at_hand(camera, sweep_ns)
+        return any(abs(stamp - sweep_ns) < distance for stamp in self._cameras[camera].in_work)
+
+    def _is_due(self, camera: str, sweep_ns: int) -> bool:
+        """Tell whether an image that has not arrived may be nearer than the one at hand."""
         state = self._cameras[camera]
-        interval = self.settings.max_interval_ns
-        best_ns = min((stamp for stamp, _ in state.results), key=lambda s: abs(s - sweep_ns), default=None)
-        distance = interval + 1 if best_ns is None else abs(best_ns - sweep_ns)
-        if any(abs(stamp - sweep_ns) < distance for stamp in state.in_work):
-            return True
-        if expired or state.absent:
+        distance = self._distance_at_hand(camera, sweep_ns)
+        if state.absent:
             return False
-        if distance > interval:
-            return state.last_ns is None or state.last_ns <= sweep_ns + interval
-        # The next image would be nearer than the one at hand only if it came within this distance.
+        if distance > self.settings.max_interval_ns:
+            return state.last_ns is None or state.last_ns <= sweep_ns + self.settings.max_interval_ns
         next_ns = (
             None if state.last_ns is None or state.period_ns is None else state.last_ns + state.period_ns
         )
         return next_ns is not None and abs(next_ns - sweep_ns) < distance
+
+    def _distance_at_hand(self, camera: str, sweep_ns: int) -> int:
+        """Time between a sweep and the nearest result, just over the interval when none can be paired."""
+        stamps = (abs(stamp - sweep_ns) for stamp, _ in self._cameras[camera].results)
+        return min([*stamps, self.settings.max_interval_ns + 1])
 
     def _set_of(self, sweep: _Sweep) -> SyncedSet:
         sweep_ns = sweep.lidar.stamp_ns
@@ -154,6 +161,6 @@ class Synchronizer:
                 missing.append(name)
         return SyncedSet(sweep.lidar, tuple(found), tuple(missing))
 
-    def _mark_absent(self, cameras: tuple[str, ...]) -> None:
+    def _mark_absent(self, cameras: list[str]) -> None:
         for name in cameras:
             self._cameras[name].absent = True

@@ -81,6 +81,8 @@ class Tracker:
 
         `stamp_ns` must not go backwards; call `reset` when time has jumped.
         """
+        oldest = stamp_ns - int(self.settings.max_age * 1e9)
+        self._tracks = [track for track in self._tracks if track.seen_ns >= oldest]
         for track in self._tracks:
             track.predict(stamp_ns, self.settings.acceleration)
         pairs = self._assign(detections)
@@ -94,8 +96,6 @@ class Tracker:
                 self._next_id += 1
                 self._tracks.append(track)
             tracked.append(detection.tracked(track.track_id, np.array([*track.state[2:], 0.0])))
-        oldest = stamp_ns - int(self.settings.max_age * 1e9)
-        self._tracks = [track for track in self._tracks if track.seen_ns >= oldest]
         return tuple(tracked)
 
     def reset(self) -> None:

@@ -6,7 +6,8 @@ import importlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -20,9 +21,10 @@ from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
 from avperception.bags import BagMessage
-from avperception.errors import AvperceptionError, MessageError
+from avperception.errors import AvperceptionError, ConfigurationError, MessageError
 from avperception.nodes.conversions.headers import time_message
 from avperception.nodes.perception import PerceptionNode
+from avperception.nodes.start_errors import START_ERRORS, one_line
 from avperception.pipeline.fusion import CameraView
 from avperception.replay.plan import ReplayPlan
 from avperception.types import CameraResult, FusedResult, Image
@@ -72,16 +74,19 @@ class ReplayDriver:
         self._now_ns = 0
 
     def __enter__(self) -> ReplayDriver:
-        # A replay must not be heard by, nor hear, a robot on the same network.
-        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "OFF"
-        if os.environ.get("ROS_DISTRO") == "humble":
-            os.environ["ROS_LOCALHOST_ONLY"] = "1"
-        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-        try:
-            self._start()
-        except BaseException:
-            rclpy.shutdown()
-            raise
+        with _alone():
+            rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+            try:
+                self._start()
+            except AvperceptionError:
+                rclpy.shutdown()
+                raise
+            except START_ERRORS as error:
+                rclpy.shutdown()
+                raise ConfigurationError(f"the node cannot start: {one_line(error)}") from error
+            except BaseException:
+                rclpy.shutdown()
+                raise
         return self
 
     def __exit__(
@@ -115,6 +120,11 @@ class ReplayDriver:
             results, self._results = self._results, Results([], [], [])
         results.recorded.sort(key=lambda recorded: recorded.topic)
         return results
+
+    @property
+    def target_frame(self) -> str:
+        """The frame of the node's 3D results."""
+        return str(self.node.get_parameter("target_frame").value)
 
     def view(self, result: CameraResult) -> CameraView | None:
         """Give the calibration and place of a camera for a result, None where they are not known."""
@@ -194,6 +204,23 @@ class ReplayDriver:
     def _on_fused(self, result: FusedResult) -> None:
         with self._lock:
             self._results.fused.append(result)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let what starts here neither hear nor be heard by a robot on the same network."""
+    # Humble knows the older variable only, Jazzy warns of it.
+    is_humble = os.environ.get("ROS_DISTRO") == "humble"
+    name, value = ("ROS_LOCALHOST_ONLY", "1") if is_humble else ("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _remaps(plan: ReplayPlan) -> list[str]:

@@ -28,9 +28,12 @@ class PictureBook:
         self._folder = folder
         self._find_view = find_view
         self._count = 0
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("[0-9]*.png"):
-            old.unlink()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for old in folder.glob("[0-9]*.png"):
+                old.unlink()
+        except OSError as error:
+            raise BagError(f"cannot use the folder {folder}: {error.strerror or error}") from error
 
     def add(
         self,

@@ -140,11 +140,11 @@ class _Run:
         return summary
 
     def _read_truth(self) -> dict[int, tuple[TrueBox, ...]]:
-        """Give the true boxes by stamp; before the replay, for they may be recorded after their sweep."""
+        """Give the true boxes in the target frame by stamp; they may be recorded after their sweep."""
         truth = {}
         for message in self._bag.messages([self._plan.truth] if self._plan.truth else []):
             content = self._player.content(message)
-            if content is not None:
+            if content is not None and content.header.frame_id == self._driver.target_frame:
                 stamp = content.header.stamp
                 truth[stamp.sec * 1_000_000_000 + stamp.nanosec] = true_boxes(content)
         return truth

@@ -138,9 +138,8 @@ def test_without_autostart_it_waits():
         ({"detector.model": "yolo_unknown"}, "yolo_unknown"),
         ({"segmenter.model": "/nowhere/card.yaml"}, "/nowhere/card.yaml"),
         ({"detector.model": "twinlitenet"}, "twinlitenet"),
-        ({"cameras": ["front camera"]}, "front camera"),
     ],
-    ids=["unknown model", "no such card", "other task", "a camera name that no topic can have"],
+    ids=["unknown model", "no such card", "other task"],
 )
 def test_a_failed_configure_leaves_it_unconfigured_and_says_why(
     parameters: dict[str, object], reason: str, capfd: pytest.CaptureFixture[str]

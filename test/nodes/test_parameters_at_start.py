@@ -12,6 +12,7 @@ from rig import Rig
         {"threads": 1000},
         {"lidar.min_range": 50.0, "lidar.max_range": 20.0},
         {"cameras": ["front", "front"]},
+        {"cameras": ["front camera"]},
         *({name: "other"} for name in ("backend", "engine_policy", "front.transport", "detector.precision")),
     ],
     ids=lambda parameters: " ".join(parameters),

@@ -41,4 +41,8 @@ def camera_model_from_message(message: CameraInfo) -> CameraModel:
     K[1, 2] = (K[1, 2] + 0.5) / binning_y - 0.5
     K[0, :2] /= binning_x
     K[1, 1] /= binning_y
+    if width < binning_x or height < binning_y:
+        raise MessageError(
+            "bad_camera_info", f"binning {binning_x}x{binning_y} leaves nothing of {width}x{height} pixels"
+        )
     return CameraModel(width // binning_x, height // binning_y, K, D, model, message.header.frame_id)

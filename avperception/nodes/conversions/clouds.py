@@ -38,7 +38,9 @@ def cloud_from_message(message: PointCloud2) -> PointCloud:
     points = np.stack([records[name] for name in "xyz"], axis=1)
     intensity: Float32 = np.zeros(len(points), dtype=np.float32)
     if "intensity" in (records.dtype.names or ()):
-        intensity = np.nan_to_num(records["intensity"].astype(np.float32), posinf=0.0, neginf=0.0)
+        with np.errstate(over="ignore"):
+            intensity = records["intensity"].astype(np.float32)
+        intensity = np.nan_to_num(intensity, posinf=0.0, neginf=0.0)
     invalid = 0
     # A finite sum proves that every coordinate is finite, and costs a tenth of looking at each.
     if not np.isfinite(points.sum()):
