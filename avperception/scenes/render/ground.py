@@ -41,7 +41,7 @@ class Surfaces:
 
 def make_surfaces(road: Road, rng: np.random.Generator, wet: float) -> Surfaces:
     """Colours of one scene; a wet road is darker."""
-    grey = rng.uniform(72, 132) * (1 - 0.35 * wet)
+    grey = rng.uniform(62, 112) * (1 - 0.35 * wet)
     tint = rng.normal(0, 3, 3)
     stone = rng.uniform(95, 160) * (1 - 0.25 * wet)
     warm = rng.uniform(-14, 14)

@@ -14,7 +14,7 @@ from avperception.scenes.rig import Camera
 from avperception.types import Float64, UInt8
 
 _WIDEST = np.tan(np.radians(78.0))  # beyond this a flat picture grows without bound
-_LARGEST = 4.0  # pixels of the ideal picture per pixel of the image
+_LARGEST = 8.0  # pixels of the ideal picture per pixel of the image
 _ROUND_TRIP = 0.5  # pixels that undistorting and distorting again may differ
 
 

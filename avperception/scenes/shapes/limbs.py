@@ -34,7 +34,7 @@ def add_head(
     builder.add(prism(polygon(6, 0.05, 0.05, centre), z0, polygon(6, 0.05, 0.05, centre), neck), skin)
     face = prism(polygon(8, 0.075, 0.06, centre), jaw - 0.04 * rise, polygon(8, 0.1, 0.08, centre), brow)
     builder.add(face, skin)
-    builder.add(prism(polygon(8, 0.105, 0.085, centre), brow, polygon(8, 0.06, 0.05, centre), z1), hair)
+    builder.add(prism(polygon(8, 0.105, 0.084, centre), brow, polygon(8, 0.0625, 0.05, centre), z1), hair)
 
 
 def enclosing_size(shapes: list[Shape]) -> tuple[float, float, float]:

@@ -10,6 +10,7 @@ from avperception.scenes.shapes import palette
 from avperception.scenes.shapes.builder import ShapeBuilder, box, frustum, polygon, prism
 from avperception.scenes.shapes.limbs import add_head, enclosing_size, limb
 from avperception.scenes.shapes.shape import Shape
+from avperception.types import Float32
 
 POSTURES = 8
 """Postures in one cycle of two steps."""
@@ -58,10 +59,9 @@ class Pedestrian:
         for side in (1, -1):
             self._add_leg(builder, side, side * swing, hem)
             self._add_arm(builder, side, -side * swing)
-        bottom = polygon(8, 0.15 * wide, 0.18 * wide if self.hem > 0.4 else 0.23 * wide)
-        chest = polygon(8, 0.15 * wide, 0.205 * wide)
+        bottom, chest = _oval(0.18 * wide if self.hem > 0.4 else 0.23 * wide), _oval(0.205 * wide)
         builder.add(prism(bottom, hem, chest, 0.72 * h), self.top)
-        builder.add(prism(chest, 0.72 * h, polygon(8, 0.07, 0.13), shoulder), self.top)
+        builder.add(prism(chest, 0.72 * h, _oval(0.12), shoulder), self.top)
         if self.bag is not None:
             back = -0.16 * wide
             builder.add(box((back - 0.15, -0.14, 0.52 * h), (back, 0.14, 0.76 * h)), self.bag)
@@ -93,3 +93,8 @@ class Pedestrian:
         hand = (0.15 * self.height * swing + 0.07, y, 0.47 * self.height)
         builder.add(limb(shoulder, elbow, 0.10, 0.085), self.top)
         builder.add(limb(elbow, hand, 0.085, 0.07), self.skin if self.bare_arms else self.top)
+
+
+def _oval(half_width: float) -> Float32:
+    """Outline (8, 2) of a trunk; all are alike, so that the faces between two of them are planar."""
+    return polygon(8, 0.75 * half_width, half_width)
