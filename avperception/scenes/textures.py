@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import cv2
@@ -23,19 +23,25 @@ _VARIANTS = 48
 
 @cache
 def noise_tile(size: int, roughness: float, contrast: float, variant: int = 0) -> UInt8:
-    """A tileable grey picture (size, size) of 1/f^roughness noise around MEAN_GREY with a standard deviation.
+    """A tileable grey picture (size, size) of 1/f^roughness noise around MEAN_GREY.
 
-    `contrast` is the standard deviation as a share of MEAN_GREY. Spectral synthesis: white noise is
-    weighted by a power law in the frequency domain, which makes it periodic by construction.
+    `contrast` is its standard deviation as a share of MEAN_GREY.
+    """
+    noise = np.clip(np.float32(contrast) * _unit_noise(size, roughness, variant), -0.75, 0.9)
+    return np.asarray(np.round(MEAN_GREY * (1 + noise)), np.uint8)
+
+
+@cache
+def _unit_noise(size: int, roughness: float, variant: int) -> Float32:
+    """Noise of unit deviation by spectral synthesis: white noise weighted by a power law in the frequency
+    domain, which makes it periodic by construction.
     """
     rng = np.random.default_rng([_LIBRARY_SEED, size, variant, int(100 * roughness)])
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]) * size
     frequency[0, 0] = np.inf
-    spectrum = np.fft.rfft2(rng.standard_normal((size, size))) * frequency**-roughness
-    noise = np.fft.irfft2(spectrum, s=(size, size))
-    noise *= contrast / noise.std()
-    tile = np.clip(MEAN_GREY * (1 + np.clip(noise, -0.75, 0.9)), 0, 255)
-    return np.asarray(np.round(tile), np.uint8)
+    white = np.fft.rfft2(rng.standard_normal((size, size), np.float32))
+    noise = np.fft.irfft2(white * frequency**-roughness, s=(size, size))
+    return np.asarray(noise / noise.std(), np.float32)
 
 
 @cache
@@ -67,17 +73,38 @@ def ground_tile(variant: int) -> UInt8:
 @cache
 def grain_patch(variant: int, contrast: float) -> UInt8:
     """A tileable BGR surface texture (256, 256, 3): stains and grain with a little colour."""
+    grey = np.clip(contrast * _unit_noise(256, 1.0, 10 + variant), -0.75, 0.9)
     planes = [
-        noise_tile(256, 1.0, contrast, 10 + variant).astype(np.float32)
-        + 0.12 * (noise_tile(256, 1.2, contrast, 40 + 3 * variant + channel).astype(np.float32) - MEAN_GREY)
-        for channel in range(3)
+        grey + 0.12 * contrast * _unit_noise(256, 1.2, 40 + 3 * variant + channel) for channel in range(3)
     ]
-    return np.asarray(np.clip(np.stack(planes, axis=2), 0, 255), np.uint8)
+    return _to_bytes(MEAN_GREY * (1 + np.stack(planes, axis=2)))
 
 
 @lru_cache(maxsize=4 * _VARIANTS)
 def facade(variant: int, columns: int, rows: int, lit: bool) -> Texture:
     """A house front of `columns` by `rows` windows, 64 pixels to a storey; by night some windows are lit."""
+    return Texture(partial(_facade, variant, columns, rows, lit))
+
+
+@lru_cache(maxsize=2 * _VARIANTS)
+def livery(variant: int, is_rear: bool) -> Texture:
+    """The side or the doors (`is_rear`) of a truck's box: stripes, patches, lettering-like marks, dirt."""
+    return Texture(partial(_livery, variant, is_rear))
+
+
+@lru_cache(maxsize=8 * _VARIANTS)
+def leaves(variant: int, repeats: int) -> Texture:
+    """A hedge's side, `repeats` times as long as high: clumps of leaves and holes."""
+    return Texture(partial(_leaves, variant, repeats))
+
+
+@lru_cache(maxsize=8 * _VARIANTS)
+def brickwork(variant: int, repeats: int) -> Texture:
+    """A wall, `repeats` times as long as high, of courses of bricks or panels."""
+    return Texture(partial(_brickwork, variant, repeats))
+
+
+def _facade(variant: int, columns: int, rows: int, lit: bool) -> UInt8:
     rng = np.random.default_rng([_LIBRARY_SEED, 1, variant])
     cell_w, cell_h = 56, 64
     height, width = rows * cell_h, columns * cell_w
@@ -107,12 +134,10 @@ def facade(variant: int, columns: int, rows: int, lit: bool) -> Texture:
     if rng.random() < 0.4:
         for row in range(1, rows):
             cv2.line(picture, (0, row * cell_h), (width, row * cell_h), (90, 95, 100), 2)
-    return Texture(_levels(picture))
+    return picture
 
 
-@lru_cache(maxsize=2 * _VARIANTS)
-def livery(variant: int, is_rear: bool) -> Texture:
-    """The side or the doors (`is_rear`) of a truck's box: stripes, patches, lettering-like marks, dirt."""
+def _livery(variant: int, is_rear: bool) -> UInt8:
     rng = np.random.default_rng([_LIBRARY_SEED, 2, variant])
     width, height = (160, 160) if is_rear else (320, 160)
     base = palette.any_colour(rng) if rng.random() < 0.5 else (222.0, 224.0, 224.0)
@@ -138,23 +163,18 @@ def livery(variant: int, is_rear: bool) -> Texture:
         for handle in (0.44, 0.56):
             cv2.line(picture, (int(handle * width), 8), (int(handle * width), height - 8), (110, 110, 110), 2)
     dirt = _stains(height, width, variant, 0.10)
-    return Texture(_levels(_to_bytes(picture * dirt)))
+    return _to_bytes(picture * dirt)
 
 
-@lru_cache(maxsize=_VARIANTS)
-def leaves(variant: int) -> Texture:
-    """A hedge's side (128, 256): clumps of leaves and holes."""
+def _leaves(variant: int, repeats: int) -> UInt8:
     rng = np.random.default_rng([_LIBRARY_SEED, 3, variant])
-    picture = np.full((128, 256, 3), palette.foliage(rng), np.float32)
-    clumps = noise_tile(256, 0.7, 0.55, 20 + variant % 5)[:128].astype(np.float32) / MEAN_GREY
-    return Texture(_levels(_to_bytes(picture * clumps[:, :, None])))
+    clumps = noise_tile(256, 0.7, 0.55, 20 + variant % 5)[:96].astype(np.float32) / MEAN_GREY
+    clumps = np.tile(clumps, (1, -(-repeats * 96 // 256)))[:, : repeats * 96]
+    return _to_bytes(clumps[:, :, None] * np.asarray(palette.foliage(rng), np.float32))
 
 
-@lru_cache(maxsize=_VARIANTS)
-def brickwork(variant: int) -> Texture:
-    """A wall (128, 256) of courses of bricks or panels."""
-    rng = np.random.default_rng([_LIBRARY_SEED, 4, variant])
-    return Texture(_levels(_masonry(rng, 128, 256)))
+def _brickwork(variant: int, repeats: int) -> UInt8:
+    return _masonry(np.random.default_rng([_LIBRARY_SEED, 4, variant]), 96, 96 * repeats)
 
 
 def _masonry(rng: np.random.Generator, height: int, width: int) -> UInt8:
@@ -200,10 +220,3 @@ def _stains(height: int, width: int, variant: int, contrast: float) -> Float32:
 
 def _to_bytes(picture: NDArray[np.floating[Any]]) -> UInt8:
     return np.asarray(np.clip(picture, 0, 255), np.uint8)
-
-
-def _levels(picture: UInt8) -> tuple[UInt8, ...]:
-    levels = [picture]
-    while min(levels[-1].shape[:2]) > 8:
-        levels.append(np.asarray(cv2.pyrDown(levels[-1]), np.uint8))
-    return tuple(levels)

@@ -43,14 +43,15 @@ def make_building(length: float, depth: float, rng: np.random.Generator, *, lit_
 def make_wall(length: float, height: float, rng: np.random.Generator, *, hedge: bool) -> Shape:
     """A garden wall or hedge, `length` along the road (x), metres."""
     variant = int(rng.integers(48))
-    picture = textures.leaves(variant) if hedge else textures.brickwork(variant)
+    draw = textures.leaves if hedge else textures.brickwork
+    side, end = draw(variant, max(1, round(length / height))), draw(variant, 1)
     thickness = 0.8 if hedge else 0.25
     builder = ShapeBuilder(grain=0.0)
     builder.add(
         box((-length / 2, -thickness / 2, 0.0), (length / 2, thickness / 2, height)),
         palette.foliage(rng) if hedge else palette.masonry(rng),
         reflectivity=0.4 if hedge else 0.35,
-        textures={LEFT: picture, RIGHT: picture, FRONT: picture, REAR: picture},
+        textures={LEFT: side, RIGHT: side, FRONT: end, REAR: end},
     )
     return builder.build()
 
@@ -68,7 +69,10 @@ def make_slab(
     """
     length, width, height = size
     builder = ShapeBuilder(grain=0.0)
-    sides = {} if picture is None else {f: textures.brickwork(picture) for f in (LEFT, RIGHT, FRONT, REAR)}
+    sides = {}
+    if picture is not None:
+        spans = {LEFT: length, RIGHT: length, FRONT: width, REAR: width}
+        sides = {f: textures.brickwork(picture, max(1, round(span / height))) for f, span in spans.items()}
     lower, upper = (-length / 2, -width / 2, 0.0), (length / 2, width / 2, height)
     part = builder.add(box(lower, upper), colour, textures=sides)
     if lamp:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
@@ -21,11 +23,19 @@ Separator = tuple[int, int, Float32, float]
 """Parts `a`, `b` and the plane `normal . x = offset` with `a` on its lower and `b` on its upper side."""
 
 
-@dataclass(frozen=True)
 class Texture:
-    """A picture on one quad face: `levels` are BGR uint8 images, each half the size of the one before."""
+    """A picture on one quad face, drawn by `draw` when it is first seen."""
 
-    levels: tuple[NDArray[np.uint8], ...]
+    def __init__(self, draw: Callable[[], NDArray[np.uint8]]) -> None:
+        self._draw = draw
+
+    @cached_property
+    def levels(self) -> tuple[NDArray[np.uint8], ...]:
+        """BGR images, each half the size of the one before."""
+        levels = [self._draw()]
+        while min(levels[-1].shape[:2]) > 8:
+            levels.append(cv2.pyrDown(levels[-1]))
+        return tuple(levels)
 
 
 @dataclass(frozen=True)
