@@ -17,6 +17,8 @@ Rows = NDArray[np.int64]
 GRID = 12
 """Cells along each side of a 2D box in which the share that a group covers is counted."""
 
+_CENTRALITY: Float64 = np.outer(*[1.0 - np.abs((np.arange(GRID) + 0.5) / GRID * 2 - 1)] * 2).ravel()
+
 SPLITS = 3
 """How often a group that is too long for its class is parted again, each time with 0.6 of the reach."""
 
@@ -50,7 +52,7 @@ def candidates(points: Float32, reach: float, longest: float, min_points: int) -
     parts that a shorter reach leaves. Groups of fewer than `min_points` are left out.
     """
     found: list[Rows] = []
-    waiting = [(np.arange(len(points)), reach, 0)]
+    waiting: list[tuple[Rows, float, int]] = [(np.arange(len(points)), reach, 0)]
     while waiting:
         rows, step, depth = waiting.pop()
         groups = [rows[group] for group in clusters(points[rows], step) if len(group) >= min_points]
@@ -70,15 +72,16 @@ def length_of(points: Float32) -> float:
 def fill_scores(groups: list[Rows], pixels: Float32, box: NDArray[Any]) -> Float64:
     """Score how well each group alone fills a 2D box x1 y1 x2 y2 with its points at `pixels` (N, 2), 0 to 1.
 
-    Background stands behind the object and spreads over the whole box or into its corners; what
-    occludes it covers a part. The score is the overlap (IoU) of the group's extent in the image with
-    the box, times the root of the share that the group has in the cells of the box that hold a point.
+    Background stands behind the object and shows at the box's rim and in its corners; what occludes
+    the object covers a part. The score is the overlap (IoU) of the group's extent in the image with the
+    box, times the root of the group's share in the cells of the box that hold a point, where a cell
+    weighs the more the more central it is.
     """
     size = np.maximum(box[2:] - box[:2], 1e-3)
     column = np.clip((pixels - box[:2]) / size * GRID, 0, GRID - 1).astype(np.int64)
     cell = column[:, 0] * GRID + column[:, 1]
-    everything = len(np.unique(cell[np.concatenate(groups)])) if groups else 1
-    covered = np.array([len(np.unique(cell[rows])) for rows in groups], dtype=np.float64)
+    covered = np.array([_CENTRALITY[np.unique(cell[rows])].sum() for rows in groups], dtype=np.float64)
+    everything = _CENTRALITY[np.unique(cell)].sum()
     overlaps = np.array([_overlap(pixels[rows], box) for rows in groups], dtype=np.float64)
     return np.asarray(overlaps * np.sqrt(covered / everything))
 

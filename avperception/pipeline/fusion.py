@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from avperception.ops import cpu
 from avperception.pipeline.box_fit import Sight, fit_box
-from avperception.pipeline.clusters import candidates, fill_scores, length_of, object_cluster
+from avperception.pipeline.clusters import (
+    SPLITS,
+    candidates,
+    clusters,
+    fill_scores,
+    length_of,
+    object_cluster,
+)
 from avperception.pipeline.sizes import ObjectSize, size_of
 from avperception.types import CameraModel, CameraResult, Detection3D, Float32, Float64, LidarResult
 
@@ -18,6 +25,9 @@ HEIGHT_SPREAD = 0.35
 
 EDGE = 3.0
 """A 2D box this near to the edge of the image is cut off by it [pixels]."""
+
+SHARED = 0.5
+"""Boxes with more than this part of the points of the smaller in common are one object."""
 
 
 @dataclass
@@ -46,12 +56,16 @@ class CameraView:
 
 @dataclass(frozen=True)
 class _VisiblePoints:
-    """The obstacle points that one camera sees: rows of the sweep, pixels (N, 2), distances and depths (N,) [m]."""
+    """What one camera sees of the obstacles: rows of the sweep, pixels (N, 2), distances and depths (N,) [m].
+
+    `hidden` are the rows of those that are outside of its image.
+    """
 
     rows: NDArray[np.int64]
     pixels: Float32
     distances: Float32
     depths: Float32
+    hidden: NDArray[np.int64]
 
 
 def fuse(lidar: LidarResult, views: list[CameraView], settings: FusionSettings) -> tuple[Detection3D, ...]:
@@ -76,7 +90,11 @@ def _visible(lidar: LidarResult, obstacles: NDArray[np.int64], view: CameraView)
     # The centre of a pixel is at a whole number for K, half a pixel further for a box.
     seen = points_camera[visible]
     return _VisiblePoints(
-        obstacles[visible], pixels + np.float32(0.5), np.linalg.norm(seen, axis=1), seen[:, 2]
+        obstacles[visible],
+        pixels + np.float32(0.5),
+        np.linalg.norm(seen, axis=1),
+        seen[:, 2],
+        np.delete(obstacles, visible),
     )
 
 
@@ -86,16 +104,23 @@ def _lift_view(
     detections = view.result.detections
     sensor = lidar.T_target_lidar[:3, 3]
     found = []
-    for box, score, class_id in zip(detections.boxes, detections.scores, detections.class_ids, strict=True):
+    found_2d = zip(
+        detections.boxes,
+        detections.scores,
+        detections.class_ids,
+        _sights(detections.boxes, view),
+        strict=True,
+    )
+    for box, score, class_id, sight in found_2d:
         class_name = detections.class_names[class_id]
         typical = size_of(class_name)
         rows = _object_rows(lidar, points, box, typical, view, settings)
         if len(rows) < settings.min_points:
             continue
+        if typical is not None and _is_cut(box, view.camera):
+            rows = _beyond_image(lidar, points.hidden, rows, typical, settings)
         ground = float(np.median(lidar.ground_height[rows]))
-        fitted = fit_box(
-            lidar.points[rows].astype(np.float64), ground, sensor, typical, _sight(box, view)
-        )
+        fitted = fit_box(lidar.points[rows].astype(np.float64), ground, sensor, typical, sight)
         found.append(
             Detection3D(
                 class_id=int(class_id),
@@ -137,27 +162,61 @@ def _object_rows(
     return points.rows[inside[chosen]]
 
 
-def _sight(box: NDArray[np.float32], view: CameraView) -> Sight:
-    """Where the sides of a 2D box point to on the ground, in the target frame."""
-    model = view.camera
-    middle = (box[1] + box[3]) / 2
-    edges = np.array([[box[0], middle], [box[2], middle]]) - 0.5
-    rays = np.ones((2, 3))
+def _is_cut(box: NDArray[np.float32], model: CameraModel) -> bool:
+    low, high = box[:2] < EDGE, box[2:] > np.array([model.width, model.height]) - EDGE
+    return bool(low.any() or high.any())
+
+
+def _beyond_image(
+    lidar: LidarResult,
+    hidden: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    typical: ObjectSize,
+    settings: FusionSettings,
+) -> NDArray[np.int64]:
+    """Follow an object that the image's edge cuts off into the points that the camera does not see.
+
+    Linked points join as long as all together are not longer than the class can be.
+    """
+    longest = typical.diagonal * typical.stretch
+    middle = np.median(lidar.points[rows, :2], axis=0)
+    offset = lidar.points[hidden, :2] - middle
+    around = np.concatenate([rows, hidden[np.einsum("ij,ij->i", offset, offset) < longest**2]])
+    distance = float(np.linalg.norm(middle - lidar.T_target_lidar[:2, 3]))
+    reach = settings.cluster_reach + settings.cluster_reach_per_metre * distance
+    for _ in range(SPLITS):
+        groups = clusters(lidar.points[around], reach)
+        own = max(groups, key=lambda group: np.count_nonzero(group < len(rows)))
+        if length_of(lidar.points[around[own]]) <= longest:
+            return np.union1d(rows, around[own])
+        reach *= 0.6
+    return rows
+
+
+def _sights(boxes: Float32, view: CameraView) -> list[Sight]:
+    """Where the sides of 2D boxes (N, 4) point to on the ground, in the target frame."""
+    model, rotation = view.camera, view.T_camera_target[:3, :3]
+    origin = -(rotation.T @ view.T_camera_target[:3, 3])[:2]
+    middle = (boxes[:, 1] + boxes[:, 3]) / 2
+    edges = np.stack([boxes[:, [0, 2]].ravel(), np.repeat(middle, 2)], axis=1) - 0.5
+    rays = np.ones((len(edges), 3))
     rays[:, :2] = cpu.undistort(edges, model.K, model.D, model.distortion_model)
-    rotation = view.T_camera_target[:3, :3]
     ahead = rays @ rotation
-    left, right = (float(bearing) for bearing in np.arctan2(ahead[:, 1], ahead[:, 0]))
-    return Sight(
-        origin=-(rotation.T @ view.T_camera_target[:3, 3])[:2],
-        left=None if box[0] < EDGE else left,
-        right=None if box[2] > model.width - EDGE else right,
-    )
+    bearings = np.arctan2(ahead[:, 1], ahead[:, 0]).reshape(-1, 2)
+    return [
+        Sight(
+            origin=origin,
+            left=None if box[0] < EDGE else float(left),
+            right=None if box[2] > model.width - EDGE else float(right),
+        )
+        for box, (left, right) in zip(boxes, bearings, strict=True)
+    ]
 
 
 def _likeness(
     positions: Float32, depths: Float32, box: NDArray[np.float32], typical: ObjectSize, view: CameraView
 ) -> float:
-    """How well a group's size, and the height that the 2D box has at its depth, agree with the class, 0 to 1."""
+    """How well a group's length, and the height of the 2D box at its depth, agree with the class, 0 to 1."""
     longest = typical.diagonal * typical.stretch
     excess = max(0.0, length_of(positions) / longest - 1.0)
     height = float(box[3] - box[1]) * float(np.median(depths)) / view.camera.K[1, 1]
@@ -195,7 +254,12 @@ def _is_same(a: Detection3D, b: Detection3D, fraction: float) -> bool:
     if group_of(a.class_name) != group_of(b.class_name):
         return False
     distance = float(np.linalg.norm(a.center[:2] - b.center[:2]))
-    return distance < fraction * min(a.size[1], b.size[1])
+    if distance < fraction * min(a.size[1], b.size[1]):
+        return True
+    if distance > max(a.size[0], b.size[0]):
+        return False
+    common = len(np.intersect1d(a.point_indices, b.point_indices, assume_unique=True))
+    return common > SHARED * min(a.point_count, b.point_count)
 
 
 def group_of(class_name: str) -> str:

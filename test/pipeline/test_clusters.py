@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from avperception.pipeline.clusters import clusters, object_cluster
+from avperception.pipeline.clusters import candidates, clusters, fill_scores, length_of, object_cluster
 
 POINTS = arrays.arrays(
     np.float32, st.tuples(st.integers(0, 60), st.just(3)), elements=st.floats(-20, 20, width=32)
@@ -46,6 +46,36 @@ def test_no_points_make_no_groups() -> None:
     assert clusters(np.zeros((0, 3), np.float32), 0.5) == []
 
 
+def test_a_person_beside_a_wall_is_a_candidate_of_its_own() -> None:
+    random = np.random.default_rng(1)
+    wall = random.uniform([10, -4, 0], [10.1, 4, 3], (2000, 3)).astype(np.float32)
+    person = random.uniform([9.5, -0.25, 0.2], [9.7, 0.25, 1.8], (150, 3)).astype(np.float32)
+    points = np.concatenate([wall, person])
+    assert len(clusters(points, 0.5)) == 1
+
+    found = candidates(points, 0.5, longest=1.4, min_points=5)
+
+    assert any(set(rows) == set(range(2000, 2150)) for rows in found)
+
+
+@given(POINTS, st.floats(0.2, 3), st.integers(1, 5))
+@settings(max_examples=50, deadline=None)
+def test_candidates_are_the_clusters_and_parts_of_those_too_long(
+    points: np.ndarray, reach: float, min_points: int
+) -> None:
+    found = candidates(points, reach, 4.0, min_points)
+
+    whole = [set(rows) for rows in clusters(points, reach) if len(rows) >= min_points]
+    assert all(set(rows) in whole or any(set(rows) < group for group in whole) for rows in found)
+    assert all(group in [set(rows) for rows in found] for group in whole)
+    assert all(len(rows) >= min_points for rows in found)
+    assert all(set(rows) in whole for rows in candidates(points, reach, np.inf, min_points))
+
+
+def test_the_length_of_a_group_is_its_diagonal_on_the_ground() -> None:
+    assert length_of(np.array([[0, 0, 0], [3, 1, 9], [1, 4, 2]], np.float32)) == pytest.approx(5.0)
+
+
 # --------------------------------------------------------------------------------------------------
 # The object among the groups in a 2D box
 
@@ -65,7 +95,7 @@ def choose(*groups: tuple[np.ndarray, float]) -> int:
     distances = np.concatenate([np.full(len(p), d, np.float32) for p, d in groups])
     ends = np.cumsum([len(p) for p, _ in groups])
     rows = [np.arange(end - len(p), end) for (p, _), end in zip(groups, ends, strict=True)]
-    chosen = object_cluster(rows, pixels, BOX, distances)
+    chosen = object_cluster(rows, fill_scores(rows, pixels, BOX), distances)
     return next((i for i, r in enumerate(rows) if np.array_equal(r, chosen)), -1)
 
 
@@ -76,6 +106,14 @@ def test_the_object_fills_the_box_and_the_wall_behind_it_only_its_rim() -> None:
     assert choose((wall, 30), (person, 10)) == 1
 
 
+def test_the_wall_on_both_sides_of_a_person_is_not_the_person() -> None:
+    person = spread(116, 105, 184, 295, 80)
+    wall = np.concatenate([spread(100, 100, 114, 300, 100), spread(186, 100, 200, 300, 100)])
+
+    assert choose((wall, 12), (person, 10)) == 1
+    assert choose((person, 10), (wall, 12)) == 0
+
+
 def test_what_occludes_the_foot_of_the_object_is_not_it() -> None:
     bin_in_front = spread(120, 240, 180, 300, 160)
     person = spread(110, 105, 190, 240, 80)
@@ -84,7 +122,7 @@ def test_what_occludes_the_foot_of_the_object_is_not_it() -> None:
 
 
 def test_many_points_on_a_near_hedge_do_not_outvote_the_object_above_it() -> None:
-    """Four times the points at half the distance: both take the same solid angle."""
+    """Points that lie closer together do not make a thing larger."""
     hedge = spread(100, 220, 200, 300, 400)
     car = spread(100, 100, 200, 220, 100)
 
@@ -110,6 +148,6 @@ def test_a_group_without_an_extent_can_be_chosen(pixels: list[list[float]]) -> N
 
 
 def test_no_groups_give_no_rows() -> None:
-    rows = object_cluster([], np.zeros((0, 2), np.float32), BOX, np.zeros(0, np.float32))
+    rows = object_cluster([], np.zeros(0), np.zeros(0, np.float32))
 
     assert rows.shape == (0,)
