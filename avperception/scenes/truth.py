@@ -117,15 +117,18 @@ def _box(picture: Picture, lens: Lens, number: int, solid: Solid, cast: Cast) ->
     faces = picture.outlines.get(number)
     if not faces:
         return None
-    hull = cv2.convexHull(np.concatenate(faces))[:, 0].astype(np.float32) / (1 << SUBPIXEL_BITS)
+    points = np.concatenate(faces)
+    hull = cv2.convexHull(points)[:, 0].astype(np.float32) / (1 << SUBPIXEL_BITS)
     window = _window(hull, lens.width, lens.height)
     if window is None:
         return None
     x0, y0, x1, y1 = window
     outline = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    corner = np.array([x0, y0], np.int32) << SUBPIXEL_BITS
+    points -= np.array([x0, y0], np.int32) << SUBPIXEL_BITS
+    first = 0
     for face in faces:
-        cv2.fillConvexPoly(outline, face - corner, 1, cv2.LINE_8, SUBPIXEL_BITS)
+        cv2.fillConvexPoly(outline, points[first : first + len(face)], 1, cv2.LINE_8, SUBPIXEL_BITS)
+        first += len(face)
     if lens.maps is not None:
         outline &= lens.in_view[y0:y1, x0:x1]
     label = FIRST_SOLID + number

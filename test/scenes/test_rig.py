@@ -111,3 +111,18 @@ def test_any_lens_draws_a_point_where_its_model_says(model: CameraModel) -> None
     expected = distort(ray[None], model.K, model.D, model.distortion_model)[0]
     np.testing.assert_allclose(drawn, expected, atol=0.15)
     np.testing.assert_allclose(lens.distorted_points(place[None].astype(float))[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("pitch", [-1.5, -0.8, 0.8, 1.55])
+@pytest.mark.parametrize("yaw", [0.0, 3.0])
+@pytest.mark.parametrize("condition", ["rain", "night"])
+def test_a_camera_may_look_anywhere(pitch: float, yaw: float, condition: str) -> None:
+    """To the sky, to the ground below it and back along the road, the image is filled."""
+    looking = mounted("front", PINHOLE, (0.0, 0.0, 1.8), yaw=yaw, pitch=pitch)
+    scene = Scene(3, condition, "straight", 2.0, Rig((looking,), None))
+    frame = scene.frame(1.0)
+    assert frame.sweep is None
+    assert 5 < frame.images["front"].mean() < 250
+    road = (frame.segmentations["front"] <= 1).mean()
+    assert road == 0 if pitch < -1 else road > 0.3 if pitch > 0 else True
+    assert isinstance(frame.boxes["front"], list)

@@ -22,8 +22,9 @@ from avperception.types import Float32, Float64, Int32
 
 _PAINT, _ASPHALT, _STONE, _GRASS = (np.float32(value) for value in (0.75, 0.16, 0.26, 0.32))  # reflectivity
 _WEAKEST = 0.05  # signal that is detected half of the time
-_REFERENCE = 100.0  # m at which a white surface, seen straight on, gives a signal of 1
+_REFERENCE = np.float32(100.0)  # m at which a white surface, seen straight on, gives a signal of 1
 _DROP_RANGE = 5.0  # m, mean range of returns from drops in the air
+_DROP_BRIGHTNESS = 0.02
 _MAX_INTENSITY = 255.0
 
 
@@ -152,31 +153,34 @@ class SweepMaker:
         Gives the sweep with each point where the lidar was at its moment, and the points' columns.
         """
         lidar = self._lidar
-        column, beam = np.nonzero(np.isfinite(echoes.range) & (echoes.range <= lidar.max_range))
-        reach = echoes.range[column, beam]
-        bright = echoes.brightness[column, beam]
-        bright = bright * np.exp(-2 * np.float32(condition.extinction) * reach)
-        track = echoes.track_id[column, beam]
+        beams = len(lidar.elevations)
+        reach: Float32 = echoes.range.ravel()
+        track: Int32 = echoes.track_id.ravel()
+        bright = echoes.brightness.ravel() * np.exp(-2 * np.float32(condition.extinction) * reach)
         chance = rng.random((3, len(reach)), np.float32)
-        kept = chance[0] >= condition.dropout
-        kept &= bright * (_REFERENCE / np.maximum(reach, 1.0)) ** 2 > _WEAKEST * (0.5 + chance[1])
-        reach = reach + np.float32(lidar.range_noise) * rng.standard_normal(len(reach), np.float32)
+        signal = bright * np.square(_REFERENCE / np.maximum(reach, 1))
+        received = (signal > _WEAKEST * (0.5 + chance[0])) & (chance[1] >= condition.dropout)
         if condition.backscatter:
-            drop = np.float32(lidar.min_range) + np.float32(_DROP_RANGE) * rng.standard_exponential(
-                len(reach), np.float32
+            stopped = np.flatnonzero(chance[2] < condition.backscatter)
+            drops = lidar.min_range + _DROP_RANGE * rng.standard_exponential(len(stopped))
+            stopped, drops = stopped[drops < reach[stopped]], drops[drops < reach[stopped]]
+            reach[stopped], track[stopped], bright[stopped], received[stopped] = (
+                drops,
+                0,
+                _DROP_BRIGHTNESS,
+                True,
             )
-            hidden = (chance[2] < condition.backscatter) & (drop < reach)
-            reach, track = np.where(hidden, drop, reach), np.where(hidden, 0, track)
-            bright = np.where(hidden, 0.02, bright)
-            kept |= hidden
-        kept &= (reach >= lidar.min_range) & (reach <= lidar.max_range)
-        column, beam, reach = column[kept], beam[kept], reach[kept]
+        pulse = np.flatnonzero(received & (reach <= lidar.max_range))
+        reach = reach[pulse] + np.float32(lidar.range_noise) * rng.standard_normal(len(pulse), np.float32)
+        kept = np.flatnonzero((reach >= lidar.min_range) & (reach <= lidar.max_range))
+        reach, pulse = reach[kept], pulse[kept]
+        column = pulse // beams
         sweep = Sweep(
-            points_lidar=self._rays[column, beam] * reach[:, None],
-            intensity=np.minimum(bright[kept] * _MAX_INTENSITY, _MAX_INTENSITY).astype(np.float32),
-            ring=beam.astype(np.uint16),
+            points_lidar=self._rays.reshape(-1, 3).take(pulse, axis=0) * reach[:, None],
+            intensity=np.minimum(bright[pulse] * _MAX_INTENSITY, _MAX_INTENSITY).astype(np.float32),
+            ring=(pulse % beams).astype(np.uint16),
             time=self._time[column].astype(np.float32),
-            track_id=track[kept].astype(np.int32),
+            track_id=track[pulse],
         )
         return sweep, column
 

@@ -152,6 +152,8 @@ class CameraRenderer:
     def _paint_ground(
         self, picture: UInt8, ids: Ids, moment: Moment, T_camera_world: Float64, light: Light
     ) -> None:
+        if self._view.ground.top >= len(ids):
+            return  # it looks at the sky only
         shade = np.full(ids.shape, 255, np.uint8)
         moment.shadows.paint(shade, T_camera_world, self._lens.K)
         self._ground.paint(picture, ids, shade, moment.ground, T_camera_world)

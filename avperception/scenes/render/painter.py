@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -21,7 +22,7 @@ FIRST_SOLID = 8
 """Id of the first solid of a mesh; lower ids are classes of the ground."""
 
 _GRAIN_SCALE = 90.0  # texture pixels per metre of an object's surface
-_GRAIN_MINIMUM = 14  # pixels of height below which grain cannot be seen
+_GRAIN_MINIMUM = 18  # pixels of height below which grain cannot be seen
 _TEXTURE_MINIMUM = 14  # pixels a side below which a plain colour will do
 
 
@@ -56,7 +57,7 @@ class MeshPainter:
         shown = self._shown
         solids = self._mesh.solid[shown]
         first = np.flatnonzero(np.diff(solids, prepend=-1))
-        for begin, end in zip(first, [*first[1:], len(shown)], strict=True):
+        for begin, end in pairwise([*first.tolist(), len(shown)]):
             self._paint_solid(picture, ids, int(solids[begin]), shown[begin:end])
 
     def actor_outlines(self) -> dict[int, list[Outline]]:
