@@ -254,6 +254,156 @@ def _configure(builder: trt.Builder, config: trt.IBuilderConfig, options: Compil
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     # TF32 rounds the inputs of FP32 products to 10 bits; who asks for FP32 means FP32.
     config.clear_flag(trt.BuilderFlag.TF32)
+    if options.sparse:
+        _check_sparse(path, model)
+
+
+def _load_network(path: Path) -> Any:
+    try:
+        from avperception.engines.precision.network_file import load_network
+    except ImportError as error:
+        raise EngineError(f"building an engine needs onnx ({error}): run `pip install onnx`") from error
+    return load_network(path)
+
+
+def _check_target(options: CompilerOptions) -> None:
+    found = flavour()
+    machine = current_machine()
+    if options.targets == CURRENT:
+        if machine.gpu is None:
+            hint = (
+                "give the GPU's compute capability with --target, such as sm86"
+                if found.is_rtx
+                else ("build on the machine that the engine is for")
+            )
+            raise EngineError(f"there is no GPU to build for ({machine.gpu_problem}): {hint}")
+    elif not found.is_rtx:
+        raise EngineError(
+            f"--target: {found} builds for the GPU of its own machine only: leave --target away, "
+            "or install TensorRT-RTX (`pip install avperception[tensorrt-rtx]`)"
+        )
+    elif unknown := [target for target in options.targets if target not in target_names()]:
+        known = ", ".join(f"sm{target.replace('.', '')}" for target in target_names())
+        raise EngineError(f"--target: {found} knows no {', '.join(unknown)}: it builds for current, {known}")
+
+
+def _check_sparse(path: Path, model: Any) -> None:
+    found = flavour()
+    gpu = current_machine().gpu
+    if found.is_rtx:
+        raise EngineError(f"--sparse: {found} makes no use of 2:4 sparsity: leave it away")
+    if gpu and float(gpu.compute_capability) < 8.0:
+        raise EngineError(f"--sparse: {gpu.name} has no sparse tensor cores: leave it away")
+    refuse_dense(path, model)
+
+
+def _parse(builder: trt.Builder, path: Path, messages: Messages) -> trt.INetworkDefinition:
+    strongly_typed: Any = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    network = builder.create_network(0 if strongly_typed is None else 1 << int(strongly_typed))
+    parser = trt.OnnxParser(network, logger())
+    parsed: bool = parser.parse_from_file(str(path))
+    if not parsed:
+        errors = [_parser_error(parser.get_error(index)) for index in range(parser.num_errors)]
+        raise EngineError(
+            f"{path}: {flavour()} cannot take {'; '.join(dict.fromkeys(errors)) or messages.reason}: "
+            "export the network without it, or run it with backend onnxruntime"
+        )
+    return network
+
+
+def _parser_error(error: Any) -> str:
+    """One parser error; the node and its operator come first."""
+    reason = one_line(error.desc().split("[checkMacros")[0])
+    where = error.node_name() or (f"number {error.node()}" if error.node() >= 0 else "")
+    code = str(error.code()).rpartition(".")[2].lower().replace("_", " ")
+    if not where:
+        return f"the file ({code}: {reason})"
+    stack = [name for name in error.local_function_stack() if name]
+    inside = f" in {' > '.join(stack)}" if stack else ""
+    return f"operator {error.node_operator() or '?'} of node `{where}`{inside} ({code}: {reason})"
+
+
+def _add_profile(
+    builder: trt.Builder,
+    network: trt.INetworkDefinition,
+    config: trt.IBuilderConfig,
+    path: Path,
+    profiles: Mapping[str, Profile],
+) -> tuple[CompiledTensor, ...]:
+    """Describe the inputs and give those with open axes their profile."""
+    inputs = []
+    profile = builder.create_optimization_profile()
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        shape = shape_of(tensor.shape)
+        chosen = _profile(path, tensor.name, shape, profiles)
+        if chosen:
+            shapes = (chosen.minimum, chosen.optimum, chosen.maximum)
+            profile.set_shape(tensor.name, *(trt.Dims(list(shape)) for shape in shapes))
+        inputs.append(CompiledTensor(tensor.name, _dtype(path, tensor), shape, chosen))
+    names = [tensor.name for tensor in inputs]
+    if unknown := [name for name in profiles if name not in names]:
+        raise EngineError(f"{path}: --shape: there is no input `{unknown[0]}`: it has {', '.join(names)}")
+    if any(tensor.profile for tensor in inputs):
+        config.add_optimization_profile(profile)
+    return tuple(inputs)
+
+
+def _profile(
+    path: Path, name: str, shape: tuple[int, ...], profiles: Mapping[str, Profile]
+) -> Profile | None:
+    shown = "x".join("?" if size < 0 else str(size) for size in shape)
+    if -1 not in shape:
+        if name in profiles:
+            raise EngineError(f"{path}: --shape: input `{name}` is fixed to {shown}: leave --shape away")
+        return None
+    if name not in profiles:
+        low, high = (shown.replace("?", size) for size in ("1", "4"))
+        axes = ", ".join(str(axis) for axis, size in enumerate(shape) if size < 0)
+        raise EngineError(
+            f"{path}: input `{name}` is {shown}, open on axis {axes}: export it with a static shape, or give "
+            f"its smallest, usual and largest shape, such as `--shape {name}={low},{low},{high}`"
+        )
+    chosen = profiles[name]
+    for given in (chosen.minimum, chosen.optimum, chosen.maximum):
+        if len(given) != len(shape) or any(
+            size not in (-1, wanted) for size, wanted in zip(shape, given, strict=True)
+        ):
+            raise EngineError(
+                f"{path}: --shape: {'x'.join(map(str, given))} is not an input `{name}` of {shown}"
+            )
+    return chosen
+
+
+def _outputs(network: trt.INetworkDefinition, path: Path) -> tuple[CompiledTensor, ...]:
+    tensors = [network.get_output(index) for index in range(network.num_outputs)]
+    open_inputs = any(-1 in shape_of(network.get_input(index).shape) for index in range(network.num_inputs))
+    for tensor in tensors:
+        if -1 in shape_of(tensor.shape) and not open_inputs:
+            raise EngineError(
+                f"{path}: the shape of output `{tensor.name}` depends on the values of the image, so no "
+                "buffer can be made for it: export the network up to the node before"
+            )
+    return tuple(
+        CompiledTensor(tensor.name, _dtype(path, tensor), shape_of(tensor.shape)) for tensor in tensors
+    )
+
+
+def _dtype(path: Path, tensor: trt.ITensor) -> str:
+    try:
+        return numpy_type(tensor.dtype).name
+    except TypeError as error:
+        raise EngineError(
+            f"{path}: `{tensor.name}` holds {tensor.dtype}, which NumPy does not know"
+        ) from error
+
+
+def _configure(builder: trt.Builder, config: trt.IBuilderConfig, options: CompilerOptions) -> None:
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
+    config.builder_optimization_level = options.optimization_level
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    # TF32 rounds the inputs of FP32 products to 10 bits; who asks for FP32 means FP32.
+    config.clear_flag(trt.BuilderFlag.TF32)
     # TensorRT-RTX wants it for an engine that is captured into a CUDA graph.
     if user_allocation := getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None):
         config.set_flag(user_allocation)
