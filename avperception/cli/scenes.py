@@ -48,6 +48,9 @@ def make(
         list[str] | None,
         typer.Option(metavar="CAM=FILE", help="ROS calibration YAML for a camera; repeat for several."),
     ] = None,
+    compress: Annotated[
+        bool, typer.Option("--compress", help="Pack with zstd: a third smaller, slower.")
+    ] = False,
     processes: Annotated[int | None, typer.Option(help="That render at once; default: one a core.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT.mcap if it exists.")] = False,
 ) -> None:
@@ -62,7 +65,9 @@ def make(
     begin = time.monotonic()
     try:
         with _progress(target.name) as progress:
-            summary = write_recording(scene, target, overwrite=force, processes=processes, progress=progress)
+            summary = write_recording(
+                scene, target, overwrite=force, compress=compress, processes=processes, progress=progress
+            )
     except KeyboardInterrupt:
         Console(stderr=True).print(f"interrupted: nothing was written to {target}", highlight=False)
         raise typer.Exit(EXIT_INTERRUPTED) from None
