@@ -404,9 +404,6 @@ def _configure(builder: trt.Builder, config: trt.IBuilderConfig, options: Compil
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     # TF32 rounds the inputs of FP32 products to 10 bits; who asks for FP32 means FP32.
     config.clear_flag(trt.BuilderFlag.TF32)
-    # TensorRT-RTX wants it for an engine that is captured into a CUDA graph.
-    if user_allocation := getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None):
-        config.set_flag(user_allocation)
     if options.sparse:
         config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
     if options.dla_core is not None:
