@@ -67,13 +67,14 @@ def errors(
     wanted = np.stack([outputs[name] for outputs in expected]).astype(np.float64)
     got = np.stack([outputs[name] for outputs in found]).astype(np.float64)
     difference = np.abs(got - wanted)
-    scale = float(np.abs(wanted).max())
+    # An output that is zero throughout has no scale of its own: its errors are absolute then.
+    scale = float(np.abs(wanted).max()) or 1.0
     at = np.unravel_index(int(difference.argmax()), difference.shape)
     objects = wanted[..., 4] > OBJECTNESS if wanted.ndim == 4 and wanted.shape[1] == 1 else None
     return {
         "largest": float(difference.max()) / scale,
         "percentile_99.9": float(np.percentile(difference, 99.9)) / scale,
-        "rms": float(np.sqrt(np.mean(difference**2)) / np.sqrt(np.mean(wanted**2))),
+        "rms": float(np.sqrt(np.mean(difference**2)) / (np.sqrt(np.mean(wanted**2)) or 1.0)),
         "scale": scale,
         # Of a detector: what it says where it sees nothing, nobody has taught it and nobody reads.
         "largest_at_objects": (
