@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from avperception.errors import BagError
 from avperception.ops import cpu
 from avperception.pipeline.fusion import CameraView
 from avperception.pipeline.lanes import lane_on_ground
-from avperception.types import CameraResult, FusedResult, Image, UInt8
+from avperception.types import CameraResult, Detection3D, FusedResult, Image, UInt8
 
 AHEAD_M = 42.0
 BEHIND_M = 8.0
@@ -89,7 +90,7 @@ class BirdsEyeAnimation:
     def durations_ms(self) -> list[int]:
         """How long each picture is shown: until the next one's stamp, the last as long as those before."""
         stamps = [picture.stamp_ns for picture in self._pictures]
-        gaps = [(after - before) / 1e6 for before, after in zip(stamps, stamps[1:], strict=False)]
+        gaps = [(after - before) / 1e6 for before, after in pairwise(stamps)]
         gaps.append(float(np.median(gaps)) if gaps else SHORTEST_FILM_MS)
         slower = max(1.0, SHORTEST_FILM_MS / max(sum(gaps), 1.0))
         return [round(min(max(gap * slower, 10.0), LONGEST_PICTURE_MS)) for gap in gaps]
@@ -97,9 +98,7 @@ class BirdsEyeAnimation:
     def _same_size(self) -> list[UInt8]:
         """All pictures at the largest one's height: a camera may have been missing in some."""
         height = max(picture.pixels.shape[0] for picture in self._pictures)
-        return [
-            np.pad(p.pixels, ((height - p.pixels.shape[0], 0), (0, 0), (0, 0))) for p in self._pictures
-        ]
+        return [np.pad(p.pixels, ((height - p.pixels.shape[0], 0), (0, 0), (0, 0))) for p in self._pictures]
 
 
 def draw_from_above(
@@ -125,8 +124,15 @@ def draw_from_above(
                 picture.draw_lane(on_ground)
     picture.draw_truth(truth)
     if fused is not None:
-        picture.draw_detections(fused.detections)
+        picture.draw_detections([d for d in fused.detections if _is_shown(d)])
     return picture.canvas
+
+
+def _is_shown(detection: Detection3D) -> bool:
+    """Tell whether the picture holds the centre: the label of a box beyond would crowd its border."""
+    half_width = (AHEAD_M + BEHIND_M) / 2
+    x, y = detection.center[:2]
+    return -BEHIND_M <= x <= AHEAD_M and abs(y) <= half_width
 
 
 def _front(image: Image, result: CameraResult, width: int) -> UInt8:
