@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from avperception.errors import ConfigurationError
 from avperception.types import Bool, Detections2D, Float32
 
 _IGNORED_AREA = 1e12
 """COCO leaves objects outside of its range of areas out of the score, found or not."""
+
+
+def require_pycocotools() -> None:
+    """Raise ConfigurationError, with what to install, when pycocotools is not there."""
+    if importlib.util.find_spec("pycocotools") is None:
+        raise ConfigurationError(
+            "scoring 2D boxes needs pycocotools, which is not installed: "
+            "run `pip install avperception[tools]` or `pip install pycocotools`"
+        )
 
 
 @dataclass(frozen=True)
@@ -51,10 +62,20 @@ class BoxScore2D:
             if name in self.class_names:
                 self._found.append({**self._row(image_id, box, name), "score": float(score)})
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Boxes that count, by class."""
+        ids = [row["category_id"] for row in self._truth if row["area"] < _IGNORED_AREA]
+        return {name: ids.count(i + 1) for i, name in enumerate(self.class_names)}
+
     def ap50(self) -> dict[str, float]:
-        """Give AP at IoU 0.5 by class, for classes that have a true object that counts."""
+        """Give AP at IoU 0.5 by class, for classes that have a true object that counts.
+
+        Raises ConfigurationError when pycocotools is not installed.
+        """
         if not self._found:
-            present = {self.class_names[row["category_id"] - 1] for row in self._truth}
+            counted = (row for row in self._truth if row["area"] < _IGNORED_AREA)
+            present = {self.class_names[row["category_id"] - 1] for row in counted}
             return {name: 0.0 for name in self.class_names if name in present}
         precision = self._evaluate()
         scores = {}
@@ -70,6 +91,7 @@ class BoxScore2D:
         return {"image_id": image_id, "category_id": category_id, "bbox": [x1, y1, x2 - x1, y2 - y1]}
 
     def _evaluate(self) -> Any:
+        require_pycocotools()
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
 

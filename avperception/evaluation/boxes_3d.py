@@ -12,6 +12,9 @@ from avperception.types import Detection3D, Float64
 MIN_RECALL = 0.1
 MIN_PRECISION = 0.1
 
+IGNORE_DISTANCE = 2.0
+"""A detection this near [m] to an object that does not count is on it; nuScenes' widest threshold."""
+
 
 @dataclass(frozen=True)
 class TrueBox3D:
@@ -27,11 +30,14 @@ class BoxScore3D:
     """Collects sweeps and scores them at one distance [m] between centres on the ground.
 
     A detection takes the nearest true object of its class within the distance that no better detection
-    has taken (Caesar et al., nuScenes, CVPR 2020). One on an object that does not count is left out.
+    has taken (Caesar et al., nuScenes, CVPR 2020). Left out are detections that take an object that does
+    not count, and of those that take none the ones on such an object and the ones beyond `max_range`
+    [m] of the frame's origin, where no object counts.
     """
 
     class_names: tuple[str, ...]
     distance: float = 1.0
+    max_range: float = np.inf
     _hits: dict[str, list[tuple[float, bool]]] = field(default_factory=dict)
     _objects: dict[str, int] = field(default_factory=dict)
     _errors: dict[str, list[float]] = field(default_factory=dict)
@@ -43,6 +49,11 @@ class BoxScore3D:
             self._objects[name] = self._objects.get(name, 0) + sum(box.counted for box in objects)
             found = sorted((d for d in detections if d.class_name == name), key=lambda d: -d.score)
             self._match(name, found, objects)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Objects that count, by class."""
+        return {name: self._objects.get(name, 0) for name in self.class_names}
 
     def ap(self) -> dict[str, float]:
         """Give AP by class, for classes with true objects, and their mean as `all`."""
@@ -66,18 +77,23 @@ class BoxScore3D:
         errors = self._errors.setdefault(name, [])
         taken: set[int] = set()
         for detection in found:
-            distances = [
-                float(np.linalg.norm(detection.center[:2] - box.center[:2])) if i not in taken else np.inf
-                for i, box in enumerate(objects)
-            ]
-            nearest = int(np.argmin(distances)) if distances else -1
-            if nearest < 0 or distances[nearest] > self.distance:
-                hits.append((detection.score, False))
+            distances = [float(np.linalg.norm(detection.center[:2] - box.center[:2])) for box in objects]
+            free = [i for i in range(len(objects)) if i not in taken and distances[i] <= self.distance]
+            if not free:
+                if not self._is_left_out(detection, objects, distances):
+                    hits.append((detection.score, False))
                 continue
+            nearest = min(free, key=lambda i: distances[i])
             taken.add(nearest)
             if objects[nearest].counted:
                 hits.append((detection.score, True))
                 errors.append(float(np.linalg.norm(detection.center - objects[nearest].center)))
+
+    def _is_left_out(self, detection: Detection3D, objects: list[TrueBox3D], distances: list[float]) -> bool:
+        if float(np.hypot(*detection.center[:2])) > self.max_range:
+            return True
+        ignored = zip(objects, distances, strict=True)
+        return any(not box.counted and distance <= IGNORE_DISTANCE for box, distance in ignored)
 
 
 def _average_precision(hits: list[tuple[float, bool]], count: int) -> float:

@@ -166,7 +166,7 @@ def _complete(seen: Float64, typical: ObjectSize) -> Float64:
     known = np.array([typical.length, typical.width])
     if typical.compact:
         return known
-    return np.clip(seen, known, known * typical.stretch)
+    return np.clip(seen, known, typical.largest)
 
 
 def _grow(low: Float64, high: Float64, size: Float64) -> Float64:

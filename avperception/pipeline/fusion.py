@@ -152,7 +152,7 @@ def _object_rows(
     distances = points.distances[inside]
     reach = settings.cluster_reach + settings.cluster_reach_per_metre * float(np.quantile(distances, 0.2))
     positions = lidar.points[points.rows[inside]]
-    longest = typical.diagonal * typical.stretch if typical else np.inf
+    longest = typical.longest if typical else np.inf
     groups = candidates(positions, reach, longest, settings.min_points)
     scores = fill_scores(groups, points.pixels[inside], box)
     if typical is not None:
@@ -178,16 +178,15 @@ def _beyond_image(
 
     Linked points join as long as all together are not longer than the class can be.
     """
-    longest = typical.diagonal * typical.stretch
-    middle = np.median(lidar.points[rows, :2], axis=0)
-    offset = lidar.points[hidden, :2] - middle
-    around = np.concatenate([rows, hidden[np.einsum("ij,ij->i", offset, offset) < longest**2]])
-    distance = float(np.linalg.norm(middle - lidar.T_target_lidar[:2, 3]))
+    middle = np.median(lidar.points[rows], axis=0)
+    offset = lidar.points[hidden, :2] - middle[:2]
+    around = np.concatenate([rows, hidden[np.einsum("ij,ij->i", offset, offset) < typical.longest**2]])
+    distance = float(np.linalg.norm(middle - lidar.T_target_lidar[:3, 3]))
     reach = settings.cluster_reach + settings.cluster_reach_per_metre * distance
     for _ in range(SPLITS):
         groups = clusters(lidar.points[around], reach)
         own = max(groups, key=lambda group: np.count_nonzero(group < len(rows)))
-        if length_of(lidar.points[around[own]]) <= longest:
+        if length_of(lidar.points[around[own]]) <= typical.longest:
             return np.union1d(rows, around[own])
         reach *= 0.6
     return rows
@@ -217,7 +216,7 @@ def _likeness(
     positions: Float32, depths: Float32, box: NDArray[np.float32], typical: ObjectSize, view: CameraView
 ) -> float:
     """How well a group's length, and the height of the 2D box at its depth, agree with the class, 0 to 1."""
-    longest = typical.diagonal * typical.stretch
+    longest = typical.longest
     excess = max(0.0, length_of(positions) / longest - 1.0)
     height = float(box[3] - box[1]) * float(np.median(depths)) / view.camera.K[1, 1]
     ratio = np.log(max(height, 0.01) / typical.height)

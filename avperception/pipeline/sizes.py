@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from avperception.types import Float64
+
+WIDTH_STRETCH = 1.3
+"""How much wider than typical an object may be."""
+
 
 @dataclass(frozen=True)
 class ObjectSize:
@@ -23,9 +28,14 @@ class ObjectSize:
     compact: bool = False
 
     @property
-    def diagonal(self) -> float:
-        """Length of the diagonal of its outline on the ground [m]."""
-        return float(np.hypot(self.length, self.width))
+    def largest(self) -> Float64:
+        """Greatest length and width (2,) of the class [m]; widths vary less, for lanes are of one width."""
+        return np.array([self.length * self.stretch, self.width * min(self.stretch, WIDTH_STRETCH)])
+
+    @property
+    def longest(self) -> float:
+        """Greatest diagonal of its outline on the ground [m]."""
+        return float(np.hypot(*self.largest))
 
 
 # Means of the public statistics of nuScenes (Caesar et al., CVPR 2020) and KITTI (Geiger et al., CVPR
