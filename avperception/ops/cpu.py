@@ -221,6 +221,10 @@ def within_range(points_sensor: Float32, min_range: float, max_range: float) -> 
     return (squared >= min_range**2) & (squared <= max_range**2)
 
 
+SLOPE_RINGS = 12
+"""Rings of the ground's polar grid over which its slope is averaged, and for which it goes on unseen."""
+
+
 def ground_height(
     points: Float32, sensor: Float64, max_range: float, max_slope: float, tolerance: float
 ) -> Float32:
@@ -228,8 +232,8 @@ def ground_height(
 
     A polar grid around the `sensor` (3,) holds the lowest point of every cell; the median of them
     within 15 m is the height to start from. Going outward, a cell's lowest point is ground when the
-    ground known so far reaches it with at most `max_slope` plus `tolerance` [m]; else the known height
-    goes on. A median over neighbouring sectors takes out cells that hold nothing but an object.
+    ground known so far, going on at its slope, reaches it with at most `max_slope` plus `tolerance` [m]
+    of change; else the known ground goes on. A median over neighbouring sectors takes out cells that hold nothing but an object.
     (The idea of ring-wise slope limits: Himmelsbach et al., IV 2010.)
     """
     sectors, ring_width = 180, 1.0
@@ -252,18 +256,26 @@ def ground_height(
 
 
 def _spread_outward(lowest: Float32, start: float, rise_per_ring: float, tolerance: float) -> Float32:
-    """Follow the ground from the innermost ring (sectors, rings) out; `start` is its height at ring 0."""
+    """Follow the ground from the innermost ring (sectors, rings) out; `start` is its height at ring 0.
+
+    Where it is not seen it goes on at the slope that it had over the last rings, for a while.
+    """
     height = np.empty_like(lowest)
     known: Float32 = np.full(len(lowest), start, dtype=np.float32)
+    slope = np.zeros(len(lowest), dtype=np.float32)
     rings_since = np.zeros(len(lowest), dtype=np.float32)
     for ring in range(lowest.shape[1]):
         rings_since += 1
+        expected = known + slope * np.minimum(rings_since, SLOPE_RINGS)
         # A long shadow behind an object must not let the next object's flank pass for a hill.
         reach = tolerance + rise_per_ring * np.minimum(rings_since, 5)
-        is_ground = np.abs(lowest[:, ring] - known) <= reach
+        is_ground = np.abs(lowest[:, ring] - expected) <= reach
+        rise = np.where(is_ground, (lowest[:, ring] - known) / rings_since, slope)
+        slope += (rise - slope) * np.minimum(rings_since / SLOPE_RINGS, 1)
+        slope = np.clip(slope, -rise_per_ring, rise_per_ring)
         known = np.where(is_ground, lowest[:, ring], known)
+        height[:, ring] = np.where(is_ground, known, expected)
         rings_since[is_ground] = 0
-        height[:, ring] = known
     return height
 
 

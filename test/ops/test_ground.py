@@ -21,17 +21,16 @@ def judged_ground(points: np.ndarray) -> np.ndarray:
     return points[:, 2] - heights(points) < CLEARANCE
 
 
-@pytest.mark.parametrize("slope", [0.0, 0.05, -0.05])
+@pytest.mark.parametrize("slope", [0.0, 0.05, -0.05, 0.07])
 def test_a_bare_plane_is_all_ground_at_its_own_height(slope: float) -> None:
     points = in_base(cast_sweep([], slope=slope, half_angle=180))
 
     found = heights(points)
 
     assert found.dtype == np.float32 and found.shape == (len(points),)
-    # Farther out the rings of a 64-beam lidar are too far apart to follow a slope.
-    near = np.hypot(points[:, 0], points[:, 1]) < 45
-    assert np.quantile(np.abs(found - slope * points[:, 0])[near], 0.99) < 0.15
-    assert (points[:, 2] - found < CLEARANCE)[near].mean() > 0.995
+    assert np.hypot(points[:, 0], points[:, 1]).max() > 70
+    assert np.quantile(np.abs(found - slope * points[:, 0]), 0.99) < 0.15
+    assert (points[:, 2] - found < CLEARANCE).mean() > 0.995
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.05, -0.05])
@@ -44,9 +43,8 @@ def test_a_box_on_the_ground_stands_out_and_the_ground_round_it_does_not(slope: 
 
     ground = judged_ground(points)
 
-    near = np.hypot(points[:, 0], points[:, 1]) < 45
     assert ground[(sweep.owner == 0) & (above > 0.4)].sum() == 0
-    assert ground[(sweep.owner == -1) & near].mean() > 0.99
+    assert ground[sweep.owner == -1].mean() > 0.99
 
 
 def test_the_ground_in_an_objects_shadow_is_not_lifted() -> None:
