@@ -233,8 +233,8 @@ def ground_height(
     A polar grid around the `sensor` (3,) holds the lowest point of every cell; the median of them
     within 15 m is the height to start from. Going outward, a cell's lowest point is ground when the
     ground known so far, going on at its slope, reaches it with at most `max_slope` plus `tolerance` [m]
-    of change; else the known ground goes on. A median over neighbouring sectors takes out cells that hold nothing but an object.
-    (The idea of ring-wise slope limits: Himmelsbach et al., IV 2010.)
+    of change; else the known ground goes on. A median over neighbouring sectors takes out cells that hold
+    nothing but an object. (The idea of ring-wise slope limits: Himmelsbach et al., IV 2010.)
     """
     sectors, ring_width = 180, 1.0
     rings = int(np.ceil(max_range / ring_width)) + 1
@@ -262,7 +262,7 @@ def _spread_outward(lowest: Float32, start: float, rise_per_ring: float, toleran
     """
     height = np.empty_like(lowest)
     known: Float32 = np.full(len(lowest), start, dtype=np.float32)
-    slope = np.zeros(len(lowest), dtype=np.float32)
+    slope: Float32 = np.zeros(len(lowest), dtype=np.float32)
     rings_since = np.zeros(len(lowest), dtype=np.float32)
     for ring in range(lowest.shape[1]):
         rings_since += 1
