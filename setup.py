@@ -50,7 +50,11 @@ setup(
         *shared_files(),
     ],
     install_requires=requirements("runtime.txt"),
-    extras_require={"tools": requirements("optional.txt"), "test": ["pytest", "hypothesis"]},
+    extras_require={
+        "tools": requirements("optional.txt"),
+        "tensorrt-rtx": requirements("tensorrt.txt"),
+        "test": ["pytest", "hypothesis"],
+    },
     zip_safe=True,
     entry_points={
         "console_scripts": [

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BACKENDS = ("auto", "tensorrt", "onnxruntime")
 """What the parameter `backend` may be."""
 
-ENGINE_POLICIES = ("refuse", "rebuild")
+ENGINE_POLICIES = ("strict", "rebuild")
 """What the parameter `engine_policy` may be: what is done where an engine does not fit this machine."""
 
 _logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def load_engine(
     threads: int = 0,
     *,
     precision: str = "fp16",
-    engine_policy: str = "refuse",
+    engine_policy: str = "strict",
     card: ModelCard | None = None,
 ) -> Engine:
     """Make an engine of an ONNX file with the runtime `backend`.
@@ -43,8 +43,8 @@ def load_engine(
     `auto` takes TensorRT where it, CuPy, a GPU and a built engine are there, else ONNX Runtime, which
     computes on the CPU in `threads`, 0 for one a core. With TensorRT the engine built of this very
     network in this `precision` is taken. Where it does not fit this machine, or is not there, the
-    `engine_policy` says what to do: `refuse`, or `rebuild`, which takes minutes and is logged as a
-    warning; a `card` says then which model it is.
+    `engine_policy` says what to do: `strict` refuses, `rebuild` builds it, which takes minutes and is
+    logged as a warning; a `card` says then which model it is.
 
     Raises EngineError, StaleEngineError with all that does not fit, and ConfigurationError for a
     backend or policy of another name.
@@ -65,7 +65,7 @@ def load_engine(
 
 
 def find_engine(
-    network: Path, precision: str = "fp16", engine_policy: str = "refuse", card: ModelCard | None = None
+    network: Path, precision: str = "fp16", engine_policy: str = "strict", card: ModelCard | None = None
 ) -> EngineFile:
     """Give the engine of an ONNX file that fits this machine; built anew only if the policy is `rebuild`.
 

@@ -23,6 +23,11 @@ def load_network(parameters: NodeParameters, role: str, task: str) -> Network | 
             f"{role}.model is {name!r}, a network for {card.task}: choose one for {task}, "
             "`avperception models list` shows them"
         )
-    engine = load_engine(locate(card), backend=str(parameters["backend"]), threads=int(parameters["threads"]))
+    if parameters["backend"] == "tensorrt":
+        raise ConfigurationError(
+            "backend is tensorrt, but the stages around the networks run on the CPU in this version: "
+            "set backend to auto or onnxruntime"
+        )
+    engine = load_engine(locate(card), backend="onnxruntime", threads=int(parameters["threads"]))
     check_network(card, engine)
     return Network(card, engine)

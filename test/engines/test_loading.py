@@ -35,7 +35,7 @@ def test_an_engine_that_is_not_built_is_asked_for_with_the_command(models: Path)
 
 def test_names_that_are_not_known_are_refused(models: Path):
     with pytest.raises(
-        ConfigurationError, match="engine_policy is 'maybe': it must be one of refuse, rebuild"
+        ConfigurationError, match="engine_policy is 'maybe': it must be one of strict, rebuild"
     ):
         load_engine(models / NETWORK, engine_policy="maybe")
     with pytest.raises(ConfigurationError, match="backend is 'cuda'"):

@@ -12,7 +12,7 @@ from pathlib import Path
 from environment.commands import run_logged
 from environment.places import Places
 
-FOR_EVERYONE = ("runtime.txt", "optional.txt", "development.txt")
+FOR_EVERYONE = ("runtime.txt", "optional.txt", "tensorrt.txt", "development.txt")
 FOR_WHEELS = ("ros.txt", "messages.txt")
 
 
@@ -31,6 +31,8 @@ def install_pinned(places: Places, environment: dict[str, str]) -> None:
         wanted += ["--requirement", places.requirements / name]
     wanted += ["--constraint", places.requirements / "constraints.txt"]
     _pip_install(places, wanted, "packages", environment)
+    stubs = places.requirements / "stubs.txt"
+    _pip_install(places, ["--no-deps", "--requirement", stubs], "stubs", environment)
 
 
 def install_missing(places: Places, environment: dict[str, str]) -> None:
