@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from avperception import __version__
-from avperception.cli import calibrate, convert, doctor, engine, models, replay, scenes
+from avperception.cli import calibrate, convert, demo, doctor, engine, evaluate, models, replay, scenes
 from avperception.errors import AvperceptionError
 
 EXIT_OK = 0
@@ -26,7 +26,9 @@ app = typer.Typer(
 app.add_typer(models.app, name="models")
 app.add_typer(convert.app, name="convert")
 app.add_typer(scenes.app, name="scenes")
+app.command("demo")(demo.demo)
 app.command("replay")(replay.replay)
+app.command("evaluate")(evaluate.evaluate)
 app.add_typer(engine.app, name="engine")
 app.add_typer(calibrate.app, name="calibrate")
 app.command("doctor")(doctor.doctor)
