@@ -5,7 +5,6 @@ SHARED ?= ../shared
 
 BIN := .venv/bin
 DEMO := out/demo
-SOURCES = $(shell find avperception config -name '__pycache__' -prune -o -type f -print)
 
 # An environment inherited from a Python of another venv with ROS wheels would load that one's libraries.
 ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
@@ -14,34 +13,28 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo recordings test lint format clean distclean
+.PHONY: help setup demo demo-real recordings test lint format clean distclean
 
 help: ## Say what the targets do
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 setup: ## Make .venv with everything in it: ROS 2, its messages, the libraries, avperception
 	@$(PYTHON) tools/setup_environment.py
 
-demo: $(DEMO)/kitti/metrics.json $(DEMO)/video/metrics.json ## Replay the recordings of ../shared through the node
-	@echo "Look at the pictures in $(DEMO)/kitti and $(DEMO)/video"
+demo: setup ## Show the whole job on a synthetic road; the page is out/demo/report.html
+	@$(BIN)/avperception demo --out $(DEMO)
 
-$(DEMO)/%/metrics.json: $(DEMO)/%.mcap $(SOURCES) | setup
+demo-real: setup recordings ## The same on the recordings of ../shared, with YOLOX-Nano and TwinLiteNet
 	$(BIN)/avperception models pull yolox_nano --from $(SHARED)/models/yolox_nano_416.onnx
 	$(BIN)/avperception models pull twinlitenet --from $(SHARED)/models/twinlitenet_360x640.onnx
-	@rm -rf $(@D)
-	$(BIN)/avperception replay $< --out $(@D)
-
-$(DEMO)/kitti.mcap: | recordings setup
-	@mkdir -p $(@D)
-	$(BIN)/avperception convert kitti $(SHARED)/data/kitti/training $@
-
-$(DEMO)/video.mcap: | recordings setup
-	@mkdir -p $(@D)
-	$(BIN)/avperception convert video $(SHARED)/data/video/solidWhiteRight.mp4 $@
+	@mkdir -p $(DEMO)_kitti
+	$(BIN)/avperception convert kitti $(SHARED)/data/kitti/training $(DEMO)_kitti/kitti.mcap --force
+	$(BIN)/avperception demo --real $(DEMO)_kitti/kitti.mcap --out $(DEMO)_kitti
+	$(BIN)/avperception demo --real $(SHARED)/data/video/solidWhiteRight.mp4 --out $(DEMO)_video
 
 recordings:
-	@test -d $(SHARED)/data || { echo "make demo: no recordings in $(SHARED): name their folder with" \
-		"\`make demo SHARED=FOLDER\`, or replay your own: \`$(BIN)/avperception replay BAG --out out/mine\`" >&2; exit 2; }
+	@test -d $(SHARED)/data || { echo "make demo-real: no recordings in $(SHARED): name their folder with" \
+		"\`make demo-real SHARED=FOLDER\`, or play your own: \`$(BIN)/avperception demo --real BAG\`" >&2; exit 2; }
 
 test: lint ## Run all checks and tests
 	$(BIN)/python -m pytest

@@ -12,13 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from avperception.cli.demo_recordings import synthetic_recording, users_recording
-from avperception.cli.demo_run import Job, Outcome, run
+from avperception.cli.demo_run import Job, Outcome, clear, run
 from avperception.cli.demo_table import demo_table
 from avperception.errors import ConfigurationError
 from avperception.evaluation.boxes_2d import require_pycocotools
 from avperception.models.library import find_card, locate
 from avperception.replay.metrics import has_failures
-from avperception.replay.replay import make_folder
 from avperception.scenes import CONDITIONS, MIXED, Scene, default_rig
 
 EXIT_FAILURES = 1
@@ -82,7 +81,7 @@ def demo(
             outcome = run(job, bar("through the node"))
     except KeyboardInterrupt:
         Console(stderr=True, soft_wrap=True).print(
-            f"interrupted: there is no {folder / 'report.html'}; what is whole is kept", highlight=False
+            f"interrupted: {folder} has no report.html; run it again for one", highlight=False
         )
         raise typer.Exit(EXIT_INTERRUPTED) from None
     _tell(job, outcome)
@@ -95,7 +94,7 @@ def _synthetic(options: dict[str, Any], folder: Path, bar: Bars) -> Job:
     rig = default_rig(chosen["cameras"])
     scene = Scene(chosen["seed"], chosen["condition"], ROAD, chosen["seconds"], rig, chosen["rate"])
     require_pycocotools()  # before a road is rendered for nothing
-    make_folder(folder)
+    clear(folder)
     recording = synthetic_recording(scene, folder, bar("rendering the road"))
     conditions = ", ".join(scene.schedule)
     return Job(
@@ -117,7 +116,7 @@ def _real(source: Path, options: dict[str, Any], folder: Path, bar: Bars) -> Job
         )
     for name in REAL_NETWORKS.values():  # before a video is converted for nothing
         locate(find_card(name))
-    make_folder(folder)
+    clear(folder)
     recording = users_recording(source, folder, bar("converting the video"))
     return Job(
         recording,

@@ -15,10 +15,11 @@ from avperception.drawing.birds_eye import TrueBox
 from avperception.errors import BagError
 from avperception.replay.evaluate import Evaluation, new_book, read_truth
 from avperception.replay.player import Frame
-from avperception.replay.replay import ReplayOptions, ViewFinder, replay, write_json
+from avperception.replay.replay import ReplayOptions, ViewFinder, make_folder, replay, write_json
 from avperception.report import Film, Report, versions, write_report
 
 PICTURES = 10
+PAGE, ANIMATION, EVALUATION = "report.html", "birds_eye.webp", "evaluation.json"
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,22 @@ class Outcome:
     page: Path
 
 
-def run(job: Job, progress: Callable[[int, int], None]) -> Outcome:
-    """Play the recording and write its page; raises what `replay` does, and BagError for a full disk.
+def clear(folder: Path) -> None:
+    """Make the folder, and remove what an earlier run concluded, which the files of a new one would belie.
 
-    The page and the film of an earlier run go first, so that none stays that does not belong to the rest.
+    Raises BagError if that cannot be done.
     """
-    page, animation = job.folder / "report.html", job.folder / "birds_eye.webp"
-    _remove(page, animation, job.folder / "evaluation.json")
+    make_folder(folder)
+    for name in (PAGE, ANIMATION, EVALUATION):
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise BagError(f"cannot replace {folder / name}: {error.strerror or error}") from error
+
+
+def run(job: Job, progress: Callable[[int, int], None]) -> Outcome:
+    """Play the recording and write its page; raises what `replay` does, and BagError for a full disk."""
+    page, animation = job.folder / PAGE, job.folder / ANIMATION
     accuracy = _Accuracy(job.recording.path) if job.scored else None
     film = Film(job.recording.path, accuracy.condition_at if accuracy else lambda _: None)
 
@@ -63,7 +73,7 @@ def run(job: Job, progress: Callable[[int, int], None]) -> Outcome:
     options = ReplayOptions(parameters=job.networks, max_pictures=PICTURES)
     begin = time.monotonic()
     summary = replay(job.recording.path, job.folder, options, progress, on_frame=watch)
-    evaluation = accuracy.write(job.folder / "evaluation.json") if accuracy else None
+    evaluation = accuracy.write(job.folder / EVALUATION) if accuracy else None
     seconds = time.monotonic() - begin
     has_film = film.save(animation)
     report = Report(
@@ -100,14 +110,6 @@ class _Accuracy:
         summary = self._book.summary()
         write_json(path, summary)
         return summary
-
-
-def _remove(*paths: Path) -> None:
-    for path in paths:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise BagError(f"cannot replace {path}: {error.strerror or error}") from error
 
 
 def _facts(job: Job, summary: dict[str, Any], seconds: float) -> dict[str, str]:

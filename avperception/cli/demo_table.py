@@ -16,7 +16,7 @@ def demo_table(summary: Mapping[str, Any], evaluation: Mapping[str, Any] | None,
     """Detections by class with what is known of how right they are, and below latency by stage."""
     rows = class_rows(summary, evaluation)
     table = Table(title=escape(title), title_justify="left", title_style="bold")
-    columns = _columns(rows[-1])
+    columns = _columns(rows[-1], has_lidar="fusion" in summary["latency_ms"])
     for number, name in enumerate(columns):
         table.add_column(name, justify="right" if number else "left")
     for row in rows[:-1]:
@@ -34,13 +34,14 @@ def demo_table(summary: Mapping[str, Any], evaluation: Mapping[str, Any] | None,
     return table
 
 
-def _columns(total: ClassRow) -> dict[str, Any]:
+def _columns(total: ClassRow, has_lidar: bool) -> dict[str, Any]:
     """What gives a cell of a row, by the column's title: four columns at least, for the latencies."""
     columns: dict[str, Any] = {
         "class": lambda row: row.class_name,
         "2D": lambda row: str(row.detections_2d),
-        "3D": lambda row: str(row.detections_3d),
     }
+    if has_lidar:
+        columns["3D"] = lambda row: str(row.detections_3d)
     if total.ap50 is not None:
         columns["AP50"] = lambda row: _score(row.ap50)
     if total.ap3d_1m is not None:
@@ -49,8 +50,8 @@ def _columns(total: ClassRow) -> dict[str, Any]:
         if total.ap50 is None:
             columns["found of true"] = lambda row: f"{row.found} of {row.true_objects}"
         columns["centre error, m"] = lambda row: _score(row.centre_error_m)
-    if len(columns) < 4:
-        columns[""] = lambda row: ""
+    for number in range(len(columns), 4):
+        columns[" " * number] = lambda row: ""
     return columns
 
 

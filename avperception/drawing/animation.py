@@ -132,7 +132,7 @@ def _is_shown(detection: Detection3D) -> bool:
     """Tell whether the picture holds the centre: the label of a box beyond would crowd its border."""
     half_width = (AHEAD_M + BEHIND_M) / 2
     x, y = detection.center[:2]
-    return -BEHIND_M <= x <= AHEAD_M and abs(y) <= half_width
+    return bool(-BEHIND_M <= x <= AHEAD_M and abs(y) <= half_width)
 
 
 def _front(image: Image, result: CameraResult, width: int) -> UInt8:

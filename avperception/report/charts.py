@@ -24,6 +24,7 @@ STAGES = (
 )
 """Stages in the order in which the data goes through them, each camera's and the lidar's whole way first."""
 
+_METADATA = ("Date", "Creator", "Format", "Type")
 _WHOLE = ("camera_latency", "lidar_latency")
 _INK, _FAINT, _BLUE, _ORANGE = "#1c2733", "#8896a5", "#2a78c8", "#d9822b"
 
@@ -53,7 +54,7 @@ def latency_chart(latency_ms: Mapping[str, Mapping[str, float]]) -> str:
         axes.set_yticks(range(len(stages)), [stage.replace("_", " ") for stage in stages])
         _style(axes)
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(buffer, format="svg", transparent=True, metadata=dict.fromkeys(_METADATA))
     return buffer.getvalue()[buffer.getvalue().index("<svg") :]
 
 
