@@ -1,0 +1,1 @@
+"""Scripts for developers: set-up, training, checks on a GPU."""
