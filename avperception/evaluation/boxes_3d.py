@@ -107,4 +107,4 @@ def _average_precision(hits: list[tuple[float, bool]], count: int) -> float:
     points = np.linspace(0, 1, 101)
     curve = np.interp(points, recall, precision, right=0.0)
     above = curve[round(100 * MIN_RECALL) + 1 :] - MIN_PRECISION
-    return float(np.clip(above, 0, None).mean() / (1 - MIN_PRECISION))
+    return min(1.0, float(np.clip(above, 0, None).mean() / (1 - MIN_PRECISION)))

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from avperception.bags import BagReader
-from avperception.errors import BagError, MessageError
+from avperception.errors import BagError, ConfigurationError, MessageError
 from avperception.evaluation.boxes_2d import TrueBoxes2D, require_pycocotools
 from avperception.evaluation.boxes_3d import TrueBox3D
 from avperception.evaluation.score import Score, ScoreBook
@@ -54,7 +54,9 @@ class RecordedTruth:
         self._masks: dict[tuple[str, int], UInt8] = {}
         self._visible: dict[int, dict[str, float]] = {}
         has_2d = [self._read_camera(namespace, name) for namespace, name in cameras.items()]
+        self.frame_id = ""
         for stamp_ns, message in self._read(TRUTH_3D, DETECTIONS_3D):
+            self.frame_id = str(message.header.frame_id)
             visible = self._visible.get(stamp_ns, {}) if any(has_2d) else None
             self.boxes_3d[stamp_ns] = true_boxes_3d(message, visible)
         conditions = [(ns, str(m.data)) for ns, m in self._read(CONDITION, STRING)]
@@ -87,6 +89,8 @@ class RecordedTruth:
             for track, share in visible_shares(message).items():
                 best[track] = max(share, best.get(track, 0.0))
         for stamp_ns, message in self._read(f"{root}/segmentation", IMAGE):
+            if message.encoding != "mono8" or len(message.data) != message.height * message.step:
+                continue
             rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
             self._masks[camera, stamp_ns] = cv2.imencode(".png", rows[:, : message.width])[1]
         return f"{root}/detections_2d" in self._types
@@ -175,25 +179,35 @@ def read_truth(bag_path: Path, points: str | None = None) -> RecordedTruth:
         return RecordedTruth(bag, {image.rpartition("/")[0]: name for name, image in images.items()})
 
 
+def _check_frame(path: Path, truth: RecordedTruth, target_frame: str) -> None:
+    if truth.frame_id not in ("", target_frame):
+        raise ConfigurationError(
+            f"the ground truth of {path} is in frame {truth.frame_id}, the results are in {target_frame}: "
+            f"set the parameter target_frame to {truth.frame_id}"
+        )
+
+
 def evaluate(
     bag_paths: Sequence[Path], out: Path, options: ReplayOptions, progress: Callable[[int, int], None]
 ) -> dict[str, Any]:
     """Play recordings in lock step and score them together; give what is also in `out`/evaluation.json.
 
     Raises BagError for a recording that cannot be played or has no truth, ConfigurationError without
-    pycocotools, and ModelError, EngineError or ReplayError when the node does not start.
+    pycocotools or when the truth is in another frame than the results, and ModelError, EngineError or
+    ReplayError when the node does not start.
     """
     require_pycocotools()
-    truths = {path: read_truth(path, options.points) for path in bag_paths}
+    truths = [read_truth(path, options.points) for path in bag_paths]
     make_folder(out)
-    book = new_book(truths.values())
+    book = new_book(truths)
     frames = {"in": 0, "out": 0}
     lost: Counter[str] = Counter()
-    for path, truth in truths.items():
+    for path, truth in zip(bag_paths, truths, strict=True):
         evaluation = Evaluation(truth, book)
         with BagReader(path) as bag:
             plan = plan_replay(bag.topics, options.points)
             with start_driver(plan, options) as driver:
+                _check_frame(path, truth, driver.target_frame)
                 player = Player(bag, plan, driver)
                 for step in player.steps():
                     evaluation.add(step.cameras, None)
