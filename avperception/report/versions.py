@@ -20,7 +20,7 @@ def versions() -> dict[str, str]:
     found = {"avperception": __version__, "Python": platform.python_version()}
     if distribution := os.environ.get("ROS_DISTRO"):
         found["ROS 2"] = distribution
-    for package in ("rclpy", "ros-jazzy-rclpy", *_RUNTIMES):
+    for package in ("rclpy", *_RUNTIMES):
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     for module in ("numpy", "cv2"):
