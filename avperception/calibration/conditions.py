@@ -30,6 +30,9 @@ def condition_of(image: ImageStatistics) -> str:
     """Guess the condition, one of CONDITIONS, the first rule that fits."""
     if image.bright_share >= 0.2:
         return "glare"
+    # The headlights' road under a black sky; inside a tunnel's mouth the difference is smaller.
+    if image.brightness < 0.4 and image.sky_lift < -0.3 and image.contrast >= 0.2:
+        return "night"
     if image.brightness < 0.33:
         return _dark_condition(image)
     if image.sharpness < 0.35:
@@ -54,4 +57,8 @@ def _dark_condition(image: ImageStatistics) -> str:
 
 
 def _is_flat_and_grey(image: ImageStatistics) -> bool:
-    return image.colourfulness < 0.097 and image.contrast < 0.17 and image.bright_share < 0.02
+    if image.bright_share >= 0.02:
+        return False
+    return (image.colourfulness < 0.097 and image.contrast < 0.17) or (
+        image.colourfulness < 0.07 and image.contrast < 0.19
+    )

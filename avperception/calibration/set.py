@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,15 +79,16 @@ class CalibrationSet:
     def __len__(self) -> int:
         return len(self.members)
 
-    def images(self, first: int = 0, step: int = 1) -> Iterator[Image]:
-        """Every `step`-th image from the `first` on as bgr8, one at a time; `frame_id` is the file's name.
+    def images(self, positions: Iterable[int] | None = None) -> Iterator[Image]:
+        """The images at these positions, or all, as bgr8, one at a time; `frame_id` is the file's name.
 
         An image that has become unreadable since `load` is left out.
         """
-        for member in self.members[first::step]:
-            pixels = _decode(member.path)
+        for position in range(len(self)) if positions is None else positions:
+            path = self.members[position].path
+            pixels = _decode(path)
             if pixels is not None:
-                yield _image(pixels, member.path.stem)
+                yield _image(pixels, path.stem)
 
 
 def hash_of(members: Sequence[SetImage]) -> str:

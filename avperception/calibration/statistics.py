@@ -70,8 +70,8 @@ def image_statistics(image: Image) -> ImageStatistics:
     return ImageStatistics(
         brightness=mean / 255,
         contrast=deviation / 255,
-        dark_share=cv2.countNonZero(cv2.compare(grey, DARK, cv2.CMP_LE)) / grey.size,
-        bright_share=cv2.countNonZero(cv2.compare(grey, BRIGHT, cv2.CMP_GE)) / grey.size,
+        dark_share=np.count_nonzero(grey <= DARK) / grey.size,
+        bright_share=np.count_nonzero(grey >= BRIGHT) / grey.size,
         colourfulness=_colourfulness(small),
         sharpness=_sharpness(to_bgr(_middle(image))),
         sky_lift=(cv2.mean(grey[:third])[0] - cv2.mean(grey[-third:])[0]) / 255,

@@ -55,13 +55,13 @@ def collect(
 def report(
     folder: Annotated[Path, typer.Argument(metavar="SET", help="A calibration set, or a folder of images.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="The picture; coverage.png in SET if not said.")
+        Path | None, typer.Option(metavar="FILE.png", help="The picture; SET_coverage.png if not said.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the coverage as JSON.")] = False,
 ) -> None:
     """Say what a calibration set covers and what is missing, and draw it."""
     calibration = CalibrationSet.load(folder)
-    picture = out or folder / "coverage.png"
+    picture = out or folder.with_name(f"{folder.name}_coverage.png")
     draw_report(calibration, picture)
     summary = report_on(calibration.coverage)
     _say_skipped(calibration.skipped)

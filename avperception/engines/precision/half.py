@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
@@ -21,21 +22,32 @@ _FIXED_FLOAT_INPUTS = {"Resize": (1, 2)}
 """Inputs that stay float32 by the operator's definition, or have no meaning to the result."""
 
 
-def find_islands(model: ModelProto, largest: Mapping[str, float]) -> tuple[LayerException, ...]:
-    """Nodes that have to stay FP32, for `largest` absolute value of each tensor as measured.
+@dataclass(frozen=True)
+class Islands:
+    """Nodes that have to stay FP32 because values overflow, and those that may have to as values vanish."""
 
-    A node stays if a tensor it reads or writes comes within SAFETY_FACTOR of FP16's largest value or
-    has no value at all in FP16's normal range, or if a weight of it is beyond either.
+    overflow: tuple[LayerException, ...]
+    underflow: tuple[LayerException, ...]
+
+
+def find_islands(model: ModelProto, largest: Mapping[str, float]) -> Islands:
+    """Nodes that FP16 is too narrow for, given the `largest` absolute value of each tensor as measured.
+
+    Overflow: a tensor that the node reads or writes comes within SAFETY_FACTOR of FP16's largest value,
+    or a weight of it is beyond that. Underflow: a tensor or weight has no value at all in FP16's normal
+    range; whether that matters depends on what it is added to, so it has to be tried.
     """
     weights = {
         t.name: _largest_weight(t) for t in model.graph.initializer if t.data_type == TensorProto.FLOAT
     }
-    found = []
+    overflow, underflow = [], []
     for node in model.graph.node:
-        reason = next(_reasons(node, largest, weights), None)
-        if reason:
-            found.append(LayerException(node.name, "fp32", reason))
-    return tuple(found)
+        values = list(_values(node, largest, weights))
+        if reason := next(filter(None, (_too_large(*value) for value in values)), None):
+            overflow.append(LayerException(node.name, "fp32", reason))
+        elif reason := next(filter(None, (_too_small(*value) for value in values)), None):
+            underflow.append(LayerException(node.name, "fp32", reason))
+    return Islands(tuple(overflow), tuple(underflow))
 
 
 def convert_to_fp16(model: ModelProto, islands: Collection[str]) -> ModelProto:
@@ -57,22 +69,30 @@ def convert_to_fp16(model: ModelProto, islands: Collection[str]) -> ModelProto:
     return half
 
 
-def _reasons(node: NodeProto, largest: Mapping[str, float], weights: Mapping[str, float]) -> Iterator[str]:
+def _values(
+    node: NodeProto, largest: Mapping[str, float], weights: Mapping[str, float]
+) -> Iterator[tuple[str, float, float]]:
+    """What the node reads and writes: in words, its largest value, and the limit for it."""
     fixed = _FIXED_FLOAT_INPUTS.get(node.op_type, ())
     names = [name for index, name in enumerate(node.input) if index not in fixed] + list(node.output)
     for name in names:
         if name in weights:
-            yield from _reason(f"weight `{name}`", weights[name], FP16_MAX)
+            yield f"weight `{name}`", weights[name], FP16_MAX
         elif name in largest:
-            yield from _reason(f"tensor `{name}`", largest[name], FP16_MAX / SAFETY_FACTOR)
+            yield f"tensor `{name}`", largest[name], FP16_MAX / SAFETY_FACTOR
 
 
-def _reason(what: str, value: float, limit: float) -> Iterator[str]:
-    if value > limit:
-        margin = "" if value > FP16_MAX else f" and may exceed it (a factor of {SAFETY_FACTOR:g} is kept)"
-        yield f"{what} reaches {value:.3g}, FP16 ends at {FP16_MAX:g}{margin}"
-    elif FP32_SMALLEST_NORMAL < value < FP16_SMALLEST_NORMAL:
-        yield f"{what} stays below {value:.3g}, FP16 is exact from {FP16_SMALLEST_NORMAL:.2g} on"
+def _too_large(what: str, value: float, limit: float) -> str | None:
+    if value <= limit:
+        return None
+    margin = "" if value > FP16_MAX else f" (a factor of {SAFETY_FACTOR:g} is kept)"
+    return f"{what} reaches {value:.3g}, FP16 ends at {FP16_MAX:g}{margin}"
+
+
+def _too_small(what: str, value: float, limit: float) -> str | None:
+    if not FP32_SMALLEST_NORMAL < value < FP16_SMALLEST_NORMAL:
+        return None
+    return f"{what} does not exceed {value:.3g}, FP16 is exact from {FP16_SMALLEST_NORMAL:.2g} on"
 
 
 def _largest_weight(tensor: TensorProto) -> float:

@@ -17,8 +17,10 @@ from avperception.engines.precision.request import Calibrator, LayerException, S
 from avperception.engines.precision.sensitivity import Mix, SensitivitySearch
 from avperception.errors import ConfigurationError, EngineError
 
-TIGHTENINGS = 3
-"""How often the limit is halved for the search when the mix does not hold it on held-out images."""
+TIGHTENINGS = 6
+TIGHTER = 0.8
+"""How often, and by what factor, the search's limit is lowered when its mix does not hold what was asked
+for, on held-out images or once it is written with FP16 in it."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,8 @@ def _searched(
         if _holds(result.search, max_drop) and _holds(result.held_out, max_drop):
             return result
         where = "held-out images" if _holds(result.search, max_drop) else "images once in FP16"
-        limit /= 2
-        notes.append(f"the mix for {mix.drop:.2%} did not hold {max_drop:.2%} on {where}: limit halved")
+        limit *= TIGHTER
+        notes.append(f"the mix for {mix.drop:.2%} did not hold {max_drop:.2%} on {where}: search with less")
     raise ConfigurationError(
         f"no mix of INT8 and FP16 holds max_drop {max_drop:.2%} on these images (FP16 alone loses "
         f"{half_drop:.2%}): allow more, collect more images, or build with fp16"

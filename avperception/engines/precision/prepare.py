@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,8 @@ from avperception.types import Image
 
 ISLAND_IMAGES = 16
 """Images that the search for overflowing values looks at."""
+WORTH_FP32 = 1.5
+"""Nodes whose values vanish in FP16 stay FP32 if the outputs' noise is this much larger without."""
 JUDGED_IMAGES = 32
 """Images that the task's metric is measured on, of each half; they are held in memory."""
 
@@ -76,26 +77,25 @@ class Preparation:
 
     def fp16(self) -> tuple[ModelProto, PrecisionReport]:
         """Convert to FP16 around the islands and compare with FP32."""
-        islands = self._islands()
-        half = convert_to_fp16(self._model, [island.name for island in islands])
-        judge = self._judge("comparing with FP32", self._images(0, 1))
-        verdict = judge(half)
+        judge = self._judge("running FP32", self._all)
+        islands, half, verdict = self._islands(self._all, judge)
         _refuse_non_finite(self._source, verdict)
         return half, self._report(islands, verdict, _metric_result(judge, verdict, None, None))
 
     def int8(self) -> tuple[ModelProto, PrecisionReport]:
         """Calibrate, quantise, search for the mix if a limit is given, convert the rest to FP16."""
         request = self._request
-        islands = self._islands()
-        split = 2 if request.max_drop is not None else 1
-        search = self._judge("running FP32", self._images(0, split))
-        held_out = self._judge("running FP32 on held-out images", self._images(1, 2)) if split == 2 else None
+        searching = request.max_drop is not None
+        chosen = self._all[::2] if searching else self._all
+        search = self._judge("running FP32", chosen)
+        islands, _, _ = self._islands(chosen, search)
+        held_out = self._judge("running FP32 on held-out images", self._all[1::2]) if searching else None
         network = IntegerNetwork(self._model, islands, request.keep_fp16)
         network.calibrate(
             request.calibrator,
             self._make_input.name,
-            lambda: self._make_input.all(self._images(0, split)),
-            lambda done: self._progress("calibrating", done, self._count(split)),
+            lambda: self._make_input.all(self._images(chosen)),
+            lambda done: self._progress("calibrating", done, len(chosen)),
         )
         result = prepare_int8(network, request.max_drop, search, held_out, self._progress)
         _refuse_non_finite(self._source, result.search)
@@ -112,37 +112,62 @@ class Preparation:
         }
         return result.model, PrecisionReport(**{**vars(report), **extra})
 
-    def _islands(self) -> tuple[LayerException, ...]:
-        """Measure the largest value of every tensor and name the nodes FP16 cannot hold."""
-        images = list(islice(self._images(0, 1), ISLAND_IMAGES))
+    def _islands(
+        self, positions: range, judge: Judge
+    ) -> tuple[tuple[LayerException, ...], ModelProto, Verdict]:
+        """Find the nodes that FP16 cannot hold; give them, the network in FP16 around them, its verdict."""
+        looked_at = _spread(positions, ISLAND_IMAGES)
         largest = largest_values(
             self._model,
             self._make_input.name,
-            self._make_input.all(images),
-            lambda done: self._progress("measuring values", done, len(images)),
+            self._make_input.all(self._images(looked_at)),
+            lambda done: self._progress("measuring values", done, len(looked_at)),
         )
-        return find_islands(self._model, largest)
+        found = find_islands(self._model, largest)
+        half, verdict = self._tried(found.overflow, judge)
+        if found.underflow:
+            wider = self._in_order((*found.overflow, *found.underflow))
+            wider_half, wider_verdict = self._tried(wider, judge)
+            if not verdict.noise < wider_verdict.noise * WORTH_FP32:
+                return wider, wider_half, wider_verdict
+        return found.overflow, half, verdict
 
-    def _judge(self, stage: str, images: Iterator[Image]) -> Judge:
-        arrays: list[NDArray[Any]] = list(self._make_input.all(islice(images, JUDGED_IMAGES)))
-        self._progress(stage, 0, len(arrays))
+    def _in_order(self, exceptions: tuple[LayerException, ...]) -> tuple[LayerException, ...]:
+        """Exceptions in the order of the network's nodes."""
+        order = {node.name: position for position, node in enumerate(self._model.graph.node)}
+        return tuple(sorted(exceptions, key=lambda exception: order[exception.name]))
+
+    def _tried(self, islands: tuple[LayerException, ...], judge: Judge) -> tuple[ModelProto, Verdict]:
+        half = convert_to_fp16(self._model, [island.name for island in islands])
+        self._progress("comparing FP16 with FP32", 0, 1)
+        verdict = judge(half)
+        self._progress("comparing FP16 with FP32", 1, 1)
+        return half, verdict
+
+    def _judge(self, stage: str, positions: range) -> Judge:
+        judged = _spread(positions, JUDGED_IMAGES)
+        self._progress(stage, 0, len(judged))
+        arrays: list[NDArray[Any]] = list(self._make_input.all(self._images(judged)))
         metric = task_metric(self._request.card, self._make_input.size) if self._calibration else None
         judge = Judge(self._model, self._make_input.name, arrays, metric)
-        self._progress(stage, len(arrays), len(arrays))
+        self._progress(stage, len(judged), len(judged))
         return judge
 
     @property
     def _calibration(self) -> CalibrationSet | None:
         return self._request.calibration
 
-    def _images(self, first: int, step: int) -> Iterator[Image]:
-        """Every `step`-th image of the set from the `first` on; noise without a set."""
-        if self._calibration is None:
-            return noise_images(*self._make_input.size)
-        return self._calibration.images(first, step)
+    @property
+    def _all(self) -> range:
+        """Positions of all images."""
+        return range(NOISE_IMAGES if self._calibration is None else len(self._calibration))
 
-    def _count(self, step: int) -> int:
-        return NOISE_IMAGES if self._calibration is None else -(-len(self._calibration) // step)
+    def _images(self, positions: Sequence[int]) -> Iterator[Image]:
+        """The images at these positions of the set, or of the noise that stands in for one."""
+        if self._calibration is not None:
+            return self._calibration.images(positions)
+        noise = list(noise_images(*self._make_input.size))
+        return (noise[position] for position in positions)
 
     def _report(
         self, exceptions: tuple[LayerException, ...], verdict: Verdict, metric: MetricResult | None
@@ -158,12 +183,19 @@ class Preparation:
             exceptions=exceptions,
             calibration_hash=calibration.hash if calibration else None,
             coverage=calibration.coverage.as_dict() if calibration else None,
-            images_used=self._count(1),
+            images_used=len(self._all),
             images_skipped=len(calibration.skipped) if calibration else 0,
             metric=metric,
             output_error={name: float(f"{error:.4g}") for name, error in verdict.error.items()},
             notes=tuple(notes),
         )
+
+
+def _spread(positions: Sequence[int], count: int) -> list[int]:
+    """At most `count` of the positions, evenly from the first to the last."""
+    if len(positions) <= count:
+        return list(positions)
+    return [positions[round(i * (len(positions) - 1) / (count - 1))] for i in range(count)]
 
 
 def _check(request: PrecisionRequest) -> None:

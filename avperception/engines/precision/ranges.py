@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
@@ -40,8 +41,7 @@ def largest_values(model: ModelProto, input_name: str, arrays: Arrays, step: Ste
     ranges = _calibrate(model, "max", None, input_name, arrays, step)
     found = {}
     for tensor, values in ranges.items():
-        low, high = values.range_value
-        found[tensor] = max(abs(float(low)), abs(float(high)))
+        found[tensor] = float(np.abs(np.asarray(values.range_value)).max())
     return found
 
 

@@ -79,7 +79,7 @@ class SensitivitySearch:
         return sorted(groups, key=lambda group: (-round(group.drop, 4), -group.noise))
 
     def _fewest(self, groups: Sequence[_Group], limit: float) -> int:
-        """How many of the most sensitive have to stay out, by bisection; all of them are known to be enough."""
+        """How many of the most sensitive have to stay out, by bisection; all of them are enough."""
         low, high = 0, len(groups)
         while high - low > 1:
             middle = (low + high) // 2
@@ -90,7 +90,7 @@ class SensitivitySearch:
         return high
 
     def _fewest_nodes(self, left_out: int, limit: float) -> frozenset[str]:
-        """Of the groups left out, find the nodes that have to be: each alone, by bisection, then one by one."""
+        """Of the groups left out, the nodes that have to be: ranked alone, bisected, then taken back."""
         nodes = [node for group in self._groups[:left_out] for node in group.nodes]
         units = self._measured(_split(nodes, UNITS))
         excluded = self._union(units[: self._fewest(units, limit)])
