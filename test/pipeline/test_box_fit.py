@@ -6,7 +6,7 @@ from builders import LIDAR_HEIGHT, Thing, angle_between, block, car, cast_sweep,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avperception.pipeline.box_fit import FittedBox, fit_box
+from avperception.pipeline.box_fit import FittedBox, Sight, fit_box
 from avperception.pipeline.sizes import size_of
 from avperception.types import Float64
 
@@ -87,6 +87,52 @@ def test_a_cyclist_is_where_it_is() -> None:
     box = fit(thing)
 
     assert error_of(box, thing) < 0.5
+
+
+def sight_of(thing: Thing, *, cut_left: bool = False, cut_right: bool = False) -> Sight:
+    """The bearings between which a camera at the sensor sees a thing ahead."""
+    along = np.array([np.cos(thing.yaw), np.sin(thing.yaw)]) * thing.size[0] / 2
+    across = np.array([-np.sin(thing.yaw), np.cos(thing.yaw)]) * thing.size[1] / 2
+    corners = np.array([thing.center[:2] + a * along + b * across for a in (-1, 1) for b in (-1, 1)])
+    bearings = np.arctan2(corners[:, 1], corners[:, 0])
+    left, right = float(bearings.max()), float(bearings.min())
+    return Sight(np.zeros(2), None if cut_left else left, None if cut_right else right)
+
+
+@pytest.mark.parametrize("distance", [12, 20, 28, 36])
+@pytest.mark.parametrize("yaw", [0.0, np.pi / 2])
+@pytest.mark.parametrize("kind", ["car", "truck"])
+def test_the_sides_of_the_2d_box_tell_a_rear_from_a_side(kind: str, yaw: float, distance: float) -> None:
+    size = (4.5, 1.85, 1.5) if kind == "car" else (6.7, 2.3, 3.3)
+    thing = block(kind, distance, 0, yaw, size)
+
+    box = fit_box(points_on(thing), 0.0, SENSOR, size_of(kind), sight_of(thing))
+
+    assert angle_between(box.yaw, yaw) < np.radians(10)
+    assert error_of(box, thing) < 0.5
+
+
+def test_a_side_that_the_image_cuts_off_tells_nothing() -> None:
+    thing = block("car", 12, 0, 0.4, (4.5, 1.85, 1.5))
+    corners = np.array([[10.0, -1], [10, 1], [14, 1], [14, -1]])
+
+    both = sight_of(thing).misfit(corners)
+    left = sight_of(thing, cut_right=True).misfit(corners)
+    right = sight_of(thing, cut_left=True).misfit(corners)
+
+    assert both == pytest.approx(left + right)
+    assert sight_of(thing, cut_left=True, cut_right=True).misfit(corners) == 0
+
+
+@pytest.mark.parametrize("bearing", [0.0, 1.5, 3.1, -3.1])
+def test_a_misfit_is_in_metres_and_the_same_all_round(bearing: float) -> None:
+    """A square of 2 m at 10 m, seen half a metre wider on each side, measured at its nearer corners."""
+    rotation = np.array([[np.cos(bearing), -np.sin(bearing)], [np.sin(bearing), np.cos(bearing)]])
+    corners = np.array([[9.0, -1], [9, 1], [11, 1], [11, -1]]) @ rotation.T
+    edge = np.arctan2(1, 9) + 0.05
+    sight = Sight(np.zeros(2), bearing + edge, bearing - edge)
+
+    assert sight.misfit(corners) == pytest.approx(2 * 0.05 * 10, abs=1e-6)
 
 
 def test_an_unknown_class_is_what_was_seen() -> None:

@@ -59,6 +59,9 @@ SCENES: dict[str, tuple[Thing, list[Thing], float]] = {
     "car behind a post": (car(16, 0), [block("post", 9, 0.1, 0, (0.15, 0.15, 3))], 0.5),
     "car behind a hedge": (car(16, 1), [block("hedge", 11, 1, 0, (0.4, 6, 0.7))], 0.6),
     "pedestrian behind a bin": (pedestrian(12, 0), [block("bin", 8, 0, 0, (0.5, 0.6, 0.8))], 0.5),
+    "pedestrian one metre before a wall": (pedestrian(14, 1), [block("wall", 15.2, 1, 0, (0.3, 20, 3))], 0.4),
+    "pedestrian beside a parked car": (pedestrian(12, 1.6), [car(13, 3.2)], 0.4),
+    "truck by its rear, wide and low": (block("truck", 24, 0, 0, (6.7, 2.3, 3.4)), [], 0.6),
     "car beside a wall": (car(16, 3.2), [block("wall", 16, 5.5, 0, (20, 0.3, 3))], 0.5),
 }
 
@@ -237,6 +240,30 @@ def test_a_car_cut_by_the_edges_of_two_cameras_is_one() -> None:
     detections = fuse_scene([thing], views=views)
 
     assert len(detections) == 1
+
+
+def test_a_car_cut_by_the_edge_of_the_image_is_followed_beyond_it() -> None:
+    """The camera sees less than half of the car, the lidar all of its side."""
+    thing = car(9, 4.5, np.pi / 2)
+    narrow = camera_model(width=700)
+    view = view_of([thing], "front", narrow)
+    x1, _, x2, _ = view.result.detections.boxes[0]
+    whole = box_2d(thing, camera_model(width=3000), camera_mount())
+    assert x1 == 0 and x2 < 0.5 * (whole[2] - whole[0])
+
+    (detection,) = fuse_scene([thing], views=[view])
+
+    assert error_of(detection, thing) < 0.4
+
+
+def test_a_truck_behind_a_car_does_not_take_the_cars_points() -> None:
+    """The truck's 2D box holds the car too; its height says that it stands farther away."""
+    near, far = car(14, 0.3), block("truck", 27, -0.6, 0, (7, 2.5, 3.2))
+
+    detections = {d.class_name: d for d in fuse_scene([near, far])}
+
+    assert error_of(detections["car"], near) < 0.5
+    assert error_of(detections["truck"], far) < 0.8
 
 
 def test_two_objects_in_two_cameras_are_two() -> None:

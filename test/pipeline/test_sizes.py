@@ -33,3 +33,13 @@ def test_groups_are_what_cannot_stand_in_one_place() -> None:
     assert group_of("car") == group_of("truck") == group_of("bus") == group_of("van")
     assert group_of("person") == group_of("pedestrian")
     assert len({group_of(name) for name in ("car", "person", "bicycle", "train")}) == 4
+
+
+def test_the_largest_of_a_class_is_longer_by_its_stretch_and_little_wider() -> None:
+    truck = OBJECT_SIZES["truck"]
+
+    length, width = truck.largest
+
+    assert length == truck.length * truck.stretch
+    assert truck.width < width < 1.5 * truck.width
+    assert truck.longest == (length**2 + width**2) ** 0.5
