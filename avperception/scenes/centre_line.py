@@ -13,6 +13,7 @@ STEP = 0.25
 """Metres between two samples; the chord then lies within 0.2 mm of an arc of 70 m radius."""
 
 _MAX_HEADING = 0.9  # rad: the road turns back before it can meet itself
+_TURN_BACK = 0.3  # rad beyond which the next bend leads back
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,20 @@ def straight_line(s0: float, s1: float) -> CentreLine:
 
 
 def curved_line(s0: float, s1: float, rng: np.random.Generator) -> CentreLine:
-    """A winding road: straight, clothoid, arc (radius 70-180 m), clothoid, and again to the other side."""
+    """A winding road: straight, clothoid, arc (radius 70-180 m), clothoid, and again."""
     curvature: list[NDArray[np.float64]] = []
     count, heading = _count(s0, s1), 0.0
     curvature.append(np.zeros(int((20 - s0) / STEP)))
-    turn = float(rng.choice([-1.0, 1.0]))
     while sum(map(len, curvature)) < count:
+        turn = float(rng.choice([-1.0, 1.0]))
+        turn = float(-np.sign(heading)) if abs(heading) > _TURN_BACK else turn
         peak = turn / rng.uniform(70.0, 180.0)
         ramp, arc = rng.uniform(20.0, 35.0), rng.uniform(20.0, 90.0)
-        arc = max(min(arc, (_MAX_HEADING + abs(heading)) / abs(peak) - ramp), 1.0)
+        arc = max(min(arc, (_MAX_HEADING - turn * heading) / abs(peak) - ramp), 1.0)
         rise = np.linspace(0.0, peak, int(ramp / STEP), endpoint=False)
         bend = [rise, np.full(int(arc / STEP), peak), rise[::-1], np.zeros(int(rng.uniform(5, 30) / STEP))]
         heading += STEP * float(np.concatenate(bend).sum())
         curvature += bend
-        turn = -turn
     return _integrate(s0, np.concatenate(curvature)[:count])
 
 

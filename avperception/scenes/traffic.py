@@ -6,12 +6,9 @@ import numpy as np
 
 from avperception.scenes.actors import Actor, make_actor
 from avperception.scenes.motion import Motion
+from avperception.scenes.occupancy import SIGHT, Occupancy
 from avperception.scenes.road import Road
 from avperception.scenes.solid import Solid
-from avperception.types import Float64
-
-SIGHT = 130.0
-"""Metres from the ego vehicle beyond which nothing is seen."""
 
 EGO_SIZE = (4.6, 1.86, 1.6)
 """Length, width and height of the ego vehicle, metres; base_link is on the ground below its middle."""
@@ -20,9 +17,11 @@ _LARGEST = {
     "car": (4.9, 1.95, 2.0),
     "truck": (7.4, 2.5, 3.4),
     "cyclist": (1.75, 0.6, 1.9),
-    "pedestrian": (1.0, 0.8, 2.0),
+    "pedestrian": (0.9, 0.75, 2.0),
 }
-_CHECK_STEP = 0.1  # s between the moments at which two paths are compared
+_BEHIND = 60.0  # m behind the ego vehicle's start that are filled
+_TRIES = 3  # places on the pavement tried for somebody
+_HEAD_HEIGHT = 2.1  # m: what is above it is in nobody's way
 
 
 class Traffic:
@@ -32,15 +31,12 @@ class Traffic:
         self, road: Road, ego: Motion, duration: float, obstacles: list[Solid], rng: np.random.Generator
     ) -> None:
         self._road, self._ego, self._duration, self._rng = road, ego, duration, rng
-        self._times: Float64 = np.arange(0.0, duration + 1.0, _CHECK_STEP, dtype=np.float64)
+        self._occupancy = Occupancy(road, ego, duration)
         self.actors: list[Actor] = []
-        self._centres: list[Float64] = []
-        self._radii: list[float] = []
-        self._bounds: list[tuple[float, ...]] = []
-        self._occupy(ego, EGO_SIZE)
+        self._occupancy.take(ego, EGO_SIZE)
         for solid in obstacles:
-            reach = float(np.abs(np.stack([solid.shape.lower, solid.shape.upper])[:, :2]).max())
-            self._occupy_disc(np.array([[solid.x, solid.y]]), reach)
+            low_down = solid.shape.points[solid.shape.points[:, 2] < _HEAD_HEIGHT]
+            self._occupancy.stand(solid.x, solid.y, float(np.abs(low_down[:, :2]).max()))
 
     def fill(self) -> list[Actor]:
         """Return all actors, numbered from 1."""
@@ -55,16 +51,18 @@ class Traffic:
     @property
     def _reach(self) -> tuple[float, float]:
         """First and last s that the ego vehicle sees during the whole scene."""
-        return self._ego.s0 - 60.0, self._ego.s0 + self._ego.v_s * self._duration + SIGHT
+        return self._ego.s0 - _BEHIND, self._ego.s0 + self._ego.v_s * self._duration + SIGHT
 
     def _fill_lanes(self, density: float) -> None:
         own = round(-self._ego.d0 / self._road.lane_width + 0.5)
         for lane in [*range(1, self._road.lanes + 1), *range(-self._road.lanes, 0)]:
             along = 1.0 if lane > 0 else -1.0
             speed = self._ego.v_s * (1.0 if lane == own else self._rng.uniform(0.85, 1.2))
-            low, high = self._reach if along < 0 else (self._ego.s0 - 60.0, self._ego.s0 + SIGHT)
-            s = low + self._rng.uniform(0, 20)
-            while s < high + (speed * self._duration if along < 0 else 0.0):
+            gained = (along * speed - self._ego.v_s) * self._duration  # on the ego vehicle
+            low = self._ego.s0 - _BEHIND - max(gained, 0.0) + self._rng.uniform(0, 20)
+            high = self._ego.s0 + SIGHT - min(gained, 0.0)
+            s = low
+            while s < high:
                 gap_to_ego = abs(s - self._ego.s0)
                 if lane != own or gap_to_ego > 15.0:
                     self._add_driver(s, self._road.lane_centre(lane), along * speed)
@@ -101,11 +99,12 @@ class Traffic:
         rng, road = self._rng, self._road
         for side in (-1.0, 1.0):
             s = self._reach[0]
-            while s < self._reach[1] + (6.0 * self._duration if side > 0 else 0.0):
+            pace = rng.uniform(3.2, 6.0)  # nobody overtakes: there is no room
+            while s < self._reach[1] + (pace * self._duration if side > 0 else 0.0):
                 s += 6.0 + rng.exponential(17.0 / density)
                 d = side * (road.lanes * road.lane_width + 0.5 * road.shoulder)
                 motion = Motion(
-                    s, d, v_s=-side * rng.uniform(3.0, 6.5), heading=0.0 if side < 0 else np.pi,
+                    s, d, v_s=-side * pace * rng.uniform(0.97, 1.03), heading=0.0 if side < 0 else np.pi,
                     sway_d=rng.uniform(0, 0.12), sway_rate=rng.uniform(0.6, 1.4),
                     phase=rng.uniform(0, 6.28), steers=True,
                 )  # fmt: skip
@@ -121,8 +120,10 @@ class Traffic:
             while s < self._reach[1]:
                 s += rng.exponential(mean_gap)
                 for _ in range(1 if rng.random() < 0.75 else int(rng.integers(2, 4))):
-                    d = side * rng.uniform(inner, outer)
-                    self._add("pedestrian", self._stroll(s + rng.normal(0, 0.7), d))
+                    for _ in range(_TRIES):
+                        place = s + rng.normal(0, 0.7), side * rng.uniform(inner, outer)
+                        if self._add("pedestrian", self._stroll(*place)):
+                            break
 
     def _stroll(self, s: float, d: float) -> Motion:
         rng = self._rng
@@ -147,45 +148,10 @@ class Traffic:
             )  # fmt: skip
             self._add("pedestrian", motion)
 
-    def _add(self, class_name: str, motion: Motion, *, lamps: bool = True) -> None:
+    def _add(self, class_name: str, motion: Motion, *, lamps: bool = True) -> bool:
         seed = int(self._rng.integers(1 << 32))
-        s = motion.pose(self._road.line, self._times).s
-        if s.max() > self._road.line.s1 - 1 or s.min() < self._road.line.s0 + 1:
-            return
-        if self._is_free(motion, _LARGEST[class_name]):
-            rng = np.random.default_rng(seed)
-            self.actors.append(make_actor(class_name, len(self.actors) + 1, motion, rng, lamps=lamps))
-            self._occupy(motion, _LARGEST[class_name])
-
-    def _is_free(self, motion: Motion, size: tuple[float, float, float]) -> bool:
-        bounds = np.asarray(self._bounds)
-        for centre, radius in _discs(motion, size, self._road, self._times):
-            low, high = centre.min(axis=0) - radius, centre.max(axis=0) + radius
-            near = (bounds[:, :2] <= high).all(axis=1) & (bounds[:, 2:] >= low).all(axis=1)
-            for other in np.flatnonzero(near):
-                gap = np.linalg.norm(self._centres[other] - centre, axis=1).min()
-                if gap < self._radii[other] + radius + 0.1:
-                    return False
+        if not self._occupancy.take(motion, _LARGEST[class_name]):
+            return False
+        rng = np.random.default_rng(seed)
+        self.actors.append(make_actor(class_name, len(self.actors) + 1, motion, rng, lamps=lamps))
         return True
-
-    def _occupy(self, motion: Motion, size: tuple[float, float, float]) -> None:
-        for centre, radius in _discs(motion, size, self._road, self._times):
-            self._occupy_disc(centre, radius)
-
-    def _occupy_disc(self, centre: Float64, radius: float) -> None:
-        self._centres.append(centre)
-        self._radii.append(radius)
-        self._bounds.append((*(centre.min(axis=0) - radius), *(centre.max(axis=0) + radius)))
-
-
-def _discs(
-    motion: Motion, size: tuple[float, float, float], road: Road, times: Float64
-) -> list[tuple[Float64, float]]:
-    """Discs that cover a footprint at all times: centres (T, 2) and radius, metres."""
-    pose = motion.pose(road.line, times)
-    length, width, _ = size
-    count = int(np.ceil(2 * length / width)) if length > 1.5 * width else 1
-    radius = float(np.hypot(0.5 * width, 0.5 * length / count))
-    along = np.stack([np.cos(pose.yaw), np.sin(pose.yaw)], axis=1)
-    middle = np.stack([pose.x, pose.y], axis=1)
-    return [(middle + along * length * (k - (count - 1) / 2) / count, radius) for k in range(count)]

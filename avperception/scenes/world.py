@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -11,15 +12,17 @@ from avperception.scenes.actors import Cast
 from avperception.scenes.background import Background
 from avperception.scenes.centre_line import curved_line, straight_line
 from avperception.scenes.motion import Motion
+from avperception.scenes.occupancy import SIGHT
 from avperception.scenes.road import Road, make_road
 from avperception.scenes.solid import Solid
-from avperception.scenes.traffic import SIGHT, Traffic
+from avperception.scenes.traffic import Traffic
 from avperception.types import Float64
 
 ROADS = ("straight", "curved")
 """Kinds of road, by name."""
 
-_BEHIND = 80.0  # m of road behind the ego vehicle's start
+_BEHIND = 150.0  # m of road behind the ego vehicle's start
+_LINED_BEHIND = 80.0  # m of it with something beside it
 _FASTEST = 18.0  # m/s, of any vehicle
 
 
@@ -51,6 +54,7 @@ class World:
         return self.cast.at(t, s, SIGHT) + [solid for solid in self.static if abs(solid.s - s) < SIGHT]
 
 
+@lru_cache(maxsize=4)  # the same road is looked at in several conditions
 def make_world(
     seed: int, road: str, duration: float, *, lit_windows: bool, tunnel_time: float | None
 ) -> World:
@@ -72,7 +76,7 @@ def make_world(
         sway_rate=rng.uniform(0.3, 0.6), phase=rng.uniform(0, 6.28), steers=True,
     )  # fmt: skip
     background = Background(
-        made, -_BEHIND, speed * duration + SIGHT, lit=lit_windows, rng=np.random.default_rng([seed, 2])
+        made, -_LINED_BEHIND, speed * duration + SIGHT, lit=lit_windows, rng=np.random.default_rng([seed, 2])
     )
     furniture = background.furniture()
     actors = Traffic(made, ego, duration, furniture, np.random.default_rng([seed, 3])).fill()

@@ -35,14 +35,14 @@ def test_the_painters_order_shows_what_a_ray_meets_first(small_rig, seed: int, t
     ids = picture.ideal_ids
     kernel = np.ones((3, 3), np.uint8)
     inner = cv2.erode(ids, kernel) == cv2.dilate(ids, kernel)  # at an edge a pixel belongs to both
-    y, x = (values[::9] for values in np.nonzero(inner))
+    y, x = (values[::13] for values in np.nonzero(inner))
     K = scene.rig.camera("front").model.K
     expected = nearest_solids(picture, K, x, y)
     painted = ids[y, x].astype(int) - FIRST_SOLID
     painted[painted < 0] = -1
     tracks = np.array([*(solid.track_id for solid in picture.solids), 0])
     wrong = tracks[painted] != tracks[expected]
-    assert (tracks[expected] > 0).sum() > 60, "hardly an actor in view: choose another scene"
+    assert (tracks[expected] > 0).sum() > 40, "hardly an actor in view: choose another scene"
     assert wrong.mean() < 5e-4
 
 
