@@ -112,6 +112,8 @@ def _make_detector(
 ) -> tuple[nn.Module, dict[str, Any]]:
     network = Detector(len(OBJECT_CLASSES)).to(device)
     cells, strides = grid(HEIGHT, WIDTH, device)
+    # Cyclists are rare, and a small one looks like a pedestrian: car, truck, cyclist, pedestrian.
+    weights = torch.tensor([1.0, 1.5, 4.0, 1.0], device=device)
 
     def loss_of(module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
         images, objects = augment(data["images"][rows], generator), data["objects"][rows].clone()
@@ -121,7 +123,8 @@ def _make_detector(
             mirrored[..., 0], mirrored[..., 2] = WIDTH - objects[..., 2], WIDTH - objects[..., 0]
             objects = torch.where(objects[..., 5:] == EMPTY, objects, mirrored)
         output = module(images.contiguous(memory_format=torch.channels_last)).float()
-        return detection_loss(output, decode_boxes(output, cells, strides), objects, cells, strides)
+        boxes = decode_boxes(output, cells, strides)
+        return detection_loss(output, boxes, objects, cells, strides, weights)
 
     trained, losses = _train(network, loss_of, data, arguments, device, learning_rate=2e-3)
     scores = _score_detector(trained, validation, device)

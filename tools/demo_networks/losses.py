@@ -11,13 +11,15 @@ CENTRE_RADIUS = 1.5
 """Anchor points this many strides from an object's centre may learn it, even outside of a tiny box."""
 
 
-def detection_loss(output: Tensor, boxes: Tensor, targets: Tensor, cells: Tensor, strides: Tensor) -> Tensor:
+def detection_loss(
+    output: Tensor, boxes: Tensor, targets: Tensor, cells: Tensor, strides: Tensor, class_weights: Tensor
+) -> Tensor:
     """Loss of a batch: `output` (B, N, 5 + C) raw, `boxes` (B, N, 4) decoded from it, in pixels.
 
     `targets` (B, M, 6) holds x1 y1 x2 y2, class, and what the row is: 1 an object, 0 one to ignore (too
     hidden or too small to be asked for), -1 empty. Anchor points are assigned by task alignment (Feng
     et al., TOOD, ICCV 2021): those whose score and overlap agree best learn an object, with their
-    overlap as the aim of objectness.
+    overlap as the aim of objectness. `class_weights` (C,) make up for how rare a class is.
     """
     class_count = output.shape[2] - 5
     points = (cells + 0.5) * strides
@@ -28,8 +30,10 @@ def detection_loss(output: Tensor, boxes: Tensor, targets: Tensor, cells: Tensor
         unasked = (inside & (targets[..., 5] == 0)[..., None]).any(dim=1) & ~positive
     loss_object = (bce(output[..., 4], aim, reduction="none") * ~unasked).sum()
     owned = targets.gather(1, owner[..., None].expand(-1, -1, 6))
-    one_hot = nn.functional.one_hot(owned[..., 4].long().clamp(min=0), class_count).to(output.dtype)
-    loss_class = (bce(output[..., 5:], one_hot, reduction="none").sum(dim=2) * positive).sum()
+    classes = owned[..., 4].long().clamp(min=0)
+    one_hot = nn.functional.one_hot(classes, class_count).to(output.dtype)
+    class_error = bce(output[..., 5:], one_hot, reduction="none").sum(dim=2)
+    loss_class = (class_error * class_weights[classes] * positive).sum()
     overlap = generalised_iou(boxes, owned[..., :4])
     loss_box = ((1 - overlap) * aim * positive).sum()
     return (loss_object + loss_class + 5.0 * loss_box) / aim.sum().clamp(min=1.0)
