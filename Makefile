@@ -2,6 +2,8 @@
 # SHARED the folder with recordings and networks.
 PYTHON ?= python3
 SHARED ?= ../shared
+# Tests wait for topics and processes much of the time: three share two cores well.
+TEST_PROCESSES ?= 3
 
 BIN := .venv/bin
 DEMO := out/demo
@@ -37,7 +39,7 @@ recordings:
 		"\`make demo-real SHARED=FOLDER\`, or play your own: \`$(BIN)/avperception demo --real BAG\`" >&2; exit 2; }
 
 test: lint ## Run all checks and tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 lint: setup ## Check style and types
 	$(BIN)/python -m ruff check .
