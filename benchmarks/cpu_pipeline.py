@@ -151,20 +151,23 @@ def _cloud_message(points: np.ndarray) -> PointCloud2:
 
 def measure(dataset: KittiDataset, width: int, height: int, rounds: int) -> dict[str, Any]:
     """Time both in turn; milliseconds, medians, and the median of the ratios round by round."""
-    contestants = (BareNetworks(), DefaultNetworks(), WholeFrame(dataset, width, height))
-    whole = contestants[-1]
+    bare, whole = BareNetworks(), WholeFrame(dataset, width, height)
     for _ in range(3):
-        for contestant in contestants:
-            contestant()
+        bare()
+        whole()
     whole.stages.clear()
-    times = [[_milliseconds(contestant) for contestant in contestants] for _ in range(rounds)]
+    pairs = [(_milliseconds(bare), _milliseconds(whole)) for _ in range(rounds)]
+    # After the others, for its idle threads would spin into their time.
+    default = DefaultNetworks()
+    default_ms = statistics.median(_milliseconds(default) for _ in range(rounds))
+    whole_ms = statistics.median(whole_ms for _, whole_ms in pairs)
     return {
         "image": f"{width}x{height}",
-        "bare_ms": statistics.median(bare for bare, _, _ in times),
-        "bare_default_options_ms": statistics.median(default for _, default, _ in times),
-        "whole_frame_ms": statistics.median(whole for _, _, whole in times),
-        "ratio": statistics.median(whole / bare for bare, _, whole in times),
-        "ratio_to_default_options": statistics.median(whole / default for _, default, whole in times),
+        "bare_ms": statistics.median(bare_ms for bare_ms, _ in pairs),
+        "bare_default_options_ms": default_ms,
+        "whole_frame_ms": whole_ms,
+        "ratio": statistics.median(whole_ms / bare_ms for bare_ms, whole_ms in pairs),
+        "ratio_to_default_options": whole_ms / default_ms,
         "stages_ms": {name: round(statistics.median(ms), 3) for name, ms in whole.stages.items()},
     }
 

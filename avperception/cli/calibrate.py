@@ -46,7 +46,9 @@ def collect(
         with _progress() as progress:
             summary = collect_set(openers, out, count, tuple(topic or ()), force, progress)
     except KeyboardInterrupt:
-        Console(stderr=True).print(f"interrupted: nothing was written to {out}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(
+            f"interrupted: nothing was written to {out}", highlight=False
+        )
         raise typer.Exit(EXIT_INTERRUPTED) from None
     _say(summary, count)
 

@@ -71,7 +71,9 @@ def _run(conversion: Conversion, target: Path, force: bool) -> None:
         with _progress(target.name) as progress, BagWriter(target, overwrite=force, compress=True) as writer:
             summary = conversion(writer, progress)
     except KeyboardInterrupt:
-        Console(stderr=True).print(f"interrupted: nothing was written to {target}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(
+            f"interrupted: nothing was written to {target}", highlight=False
+        )
         raise typer.Exit(EXIT_INTERRUPTED) from None
     _report(summary, writer, time.monotonic() - begin)
     if summary.failures:

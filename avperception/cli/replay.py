@@ -48,7 +48,7 @@ def replay(
                 bag, out, options, lambda done, total: bar.update(task, completed=done, total=total)
             )
     except KeyboardInterrupt:
-        console.print(f"interrupted: {out} holds what was done until here")
+        console.print(f"interrupted: {out} holds what was done until here", soft_wrap=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     Console().print(_table(summary, out))
     if has_failures(summary):

@@ -72,30 +72,25 @@ class ReplayDriver:
         self._sent = 0
         self._recorded = 0
         self._now_ns = 0
+        self._nodes: list[Node] = []
+        self._executor: SingleThreadedExecutor | None = None
 
     def __enter__(self) -> ReplayDriver:
         with _alone():
             rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
             try:
                 self._start()
-            except AvperceptionError:
-                rclpy.shutdown()
-                raise
-            except START_ERRORS as error:
-                rclpy.shutdown()
-                raise ConfigurationError(f"the node cannot start: {one_line(error)}") from error
-            except BaseException:
-                rclpy.shutdown()
+            except BaseException as error:
+                self._stop()
+                if isinstance(error, START_ERRORS) and not isinstance(error, AvperceptionError):
+                    raise ConfigurationError(f"the node cannot start: {one_line(error)}") from error
                 raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._executor.shutdown()
-        self.node.destroy_node()
-        self._player.destroy_node()
-        rclpy.shutdown()
+        self._stop()
 
     def play(self, message: BagMessage) -> None:
         """Bring the clock to the message's log time and send it to the node."""
@@ -136,6 +131,14 @@ class ReplayDriver:
                     return None
         return None
 
+    def _stop(self) -> None:
+        """Let go of all that was started so far, in the order that rclpy wants."""
+        if self._executor is not None:
+            self._executor.shutdown()
+        for node in self._nodes:
+            node.destroy_node()
+        rclpy.shutdown()
+
     def _start(self) -> None:
         overrides = {"use_sim_time": True, "autostart": True, **self._parameters, **_reliable(self._plan)}
         self.node = PerceptionNode(
@@ -144,10 +147,12 @@ class ReplayDriver:
             on_camera=self._on_camera,
             on_fused=self._on_fused,
         )
+        self._nodes.append(self.node)
         self._player = Node("avperception_replay", use_global_arguments=False)
+        self._nodes.append(self._player)
         self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self.node)
-        self._executor.add_node(self._player)
+        for node in self._nodes:
+            self._executor.add_node(node)
         self.node.autostart()
         self._connect()
 
@@ -191,11 +196,13 @@ class ReplayDriver:
         return self._recorded >= sum(output.sent for output in self.node.outputs)
 
     def _spin_until(self, done: Any, timeout_s: float, what: str) -> None:
+        executor = self._executor
+        assert executor is not None
         deadline_s = time.monotonic() + timeout_s
         while not done():
             if time.monotonic() > deadline_s:
                 raise ReplayError(f"the node did not {what} within {timeout_s:.0f} s: its log says why")
-            self._executor.spin_once(timeout_sec=0.005)
+            executor.spin_once(timeout_sec=0.005)
 
     def _on_camera(self, result: CameraResult, image: Image) -> None:
         with self._lock:
