@@ -10,8 +10,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
+from threading import current_thread, main_thread
 
 import cv2
 
@@ -121,17 +122,23 @@ def _rendered(scene: Scene, count: int, workers: int) -> Iterator[list[Message]]
 @contextmanager
 def _pool(scene: Scene, workers: int) -> Iterator[ProcessPoolExecutor]:
     bare = replace(scene)  # without what was worked out already: that is faster made than sent
-    with _one_thread_each():
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_process, (bare,))
-        try:
-            yield pool
-        except BrokenProcessPool as error:
+    others = set(active_children())
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_process, (bare,))
+    try:
+        with _one_thread_each(), _no_interrupt():
+            pool.submit(int)  # starts all processes
+        yield pool
+    except BaseException as error:
+        for process in set(active_children()) - others:
+            process.terminate()  # what they render is not wanted any more
+        if isinstance(error, BrokenProcessPool):
             raise AvperceptionError(
                 "a rendering process was ended from outside, perhaps for want of memory: "
                 "close other programs, or render with --processes 1"
             ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
@@ -150,12 +157,27 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Ctrl-C is for the process that writes: those started here ignore it from their first moment on.
+
+    (A blocked signal would be kept, but multiprocessing's resource tracker undoes the blocking.)
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 _scene_here: Scene | None = None
 
 
 def _start_process(scene: Scene) -> None:
     global _scene_here
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that writes
     cv2.setNumThreads(1)
     _scene_here = scene
 

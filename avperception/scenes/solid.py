@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -36,13 +37,23 @@ class Solid:
     yaw_rate: float = 0.0
     lamps: bool = True
 
-    @property
+    @cached_property
     def position(self) -> Float64:
         """World x, y, z (3,) of the shape's origin, metres."""
         return np.array([self.x, self.y, self.z])
 
-    @property
+    @cached_property
     def rotation(self) -> Float32:
         """Turns shape coordinates into world directions, (3, 3)."""
         c, s = np.cos(self.yaw), np.sin(self.yaw)
         return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]], np.float32)
+
+    @cached_property
+    def turned_points(self) -> Float32:
+        """The shape's points (N, 3) about `position`, in the world's directions."""
+        return self.shape.points @ self.rotation.T
+
+    @cached_property
+    def turned_normals(self) -> Float32:
+        """The shape's normals (P, 3) in the world's directions."""
+        return self.shape.normals @ self.rotation.T

@@ -47,11 +47,8 @@ def _unit_noise(size: int, roughness: float, variant: int) -> Float32:
 @cache
 def asphalt_tile(variant: int) -> UInt8:
     """Asphalt (1024, 1024): fine grain, blotches, cracks and tar seams."""
-    tile = (
-        noise_tile(1024, 0.55, 0.10 + 0.02 * variant).astype(np.float32)
-        * noise_tile(1024, 1.5, 0.08, 1)
-        / MEAN_GREY
-    )
+    grain = noise_tile(512, 0.55, 0.10 + 0.02 * variant).astype(np.float32)
+    tile = np.tile(grain * noise_tile(512, 1.5, 0.08, 1) / MEAN_GREY, (2, 2))
     rng = np.random.default_rng([_LIBRARY_SEED, 7, variant])
     seams = np.full((1024, 1024), 255, np.uint8)
     for _ in range(int(rng.integers(2, 10))):
@@ -67,7 +64,8 @@ def asphalt_tile(variant: int) -> UInt8:
 @cache
 def ground_tile(variant: int) -> UInt8:
     """A tileable picture (1024, 1024, 2): asphalt, and pavement or grass."""
-    return np.ascontiguousarray(np.stack([asphalt_tile(variant), noise_tile(1024, 0.75, 0.12)], axis=2))
+    rough = np.tile(noise_tile(512, 0.75, 0.12), (2, 2))
+    return np.ascontiguousarray(np.stack([asphalt_tile(variant), rough], axis=2))
 
 
 @cache

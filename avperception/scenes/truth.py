@@ -114,27 +114,14 @@ def box_truth(picture: Picture, lens: Lens, cast: Cast) -> list[BoxTruth]:
 
 
 def _box(picture: Picture, lens: Lens, number: int, solid: Solid, cast: Cast) -> BoxTruth | None:
-    faces = picture.outlines.get(number)
-    if not faces:
+    silhouette = picture.silhouettes.get(number)
+    if silhouette is None or not silhouette.area:
         return None
-    points = np.concatenate(faces)
-    hull = cv2.convexHull(points)[:, 0].astype(np.float32) / (1 << SUBPIXEL_BITS)
-    window = _window(hull, lens.width, lens.height)
-    if window is None:
-        return None
-    x0, y0, x1, y1 = window
-    outline = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    points -= np.array([x0, y0], np.int32) << SUBPIXEL_BITS
-    first = 0
-    for face in faces:
-        cv2.fillConvexPoly(outline, points[first : first + len(face)], 1, cv2.LINE_8, SUBPIXEL_BITS)
-        first += len(face)
-    if lens.maps is not None:
-        outline &= lens.in_view[y0:y1, x0:x1]
+    x0, y0, x1, y1 = silhouette.window
     label = FIRST_SOLID + number
     own = cv2.inRange(picture.ideal_ids[y0:y1, x0:x1], label, label)
-    seen = cv2.countNonZero(own & outline)
-    box = _image_box(hull, lens) if seen else None
+    seen = cv2.countNonZero(own if lens.maps is None else own & lens.in_view[y0:y1, x0:x1])
+    box = _image_box(silhouette.hull, lens) if seen else None
     if box is None:
         return None
     actor = cast.actors[solid.track_id - 1]
@@ -144,17 +131,10 @@ def _box(picture: Picture, lens: Lens, number: int, solid: Solid, cast: Cast) ->
         solid.track_id,
         actor.class_name,
         box,
-        seen / cv2.countNonZero(outline),
-        _truncated(hull, lens, window),
+        seen / silhouette.area,
+        _truncated(silhouette.hull, lens, silhouette.window),
         T[:3, :3] @ middle + T[:3, 3],
     )
-
-
-def _window(hull: Float32, width: int, height: int) -> tuple[int, int, int, int] | None:
-    low, high = np.floor(hull.min(axis=0)) - 1, np.ceil(hull.max(axis=0)) + 2
-    x0, y0 = max(int(low[0]), 0), max(int(low[1]), 0)
-    x1, y1 = min(int(high[0]), width), min(int(high[1]), height)
-    return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
 
 def _image_box(hull: Float32, lens: Lens) -> Float64 | None:
@@ -172,6 +152,10 @@ def _image_box(hull: Float32, lens: Lens) -> Float64 | None:
 
 def _truncated(hull: Float32, lens: Lens, window: tuple[int, int, int, int]) -> float:
     """Share of an outline's area that is outside the image."""
+    x0, y0, x1, y1 = window
+    apart = x0 > 0 and y0 > 0 and x1 < lens.width and y1 < lens.height
+    if apart and (lens.maps is None or lens.in_view[y0:y1, x0:x1].all()):
+        return 0.0
     whole = cv2.contourArea(hull)
     if whole <= 0:
         return 0.0
@@ -179,7 +163,6 @@ def _truncated(hull: Float32, lens: Lens, window: tuple[int, int, int, int]) -> 
     frame = np.array([[-0.5, -0.5], [right, -0.5], [right, bottom], [-0.5, bottom]], np.float32)
     inside, _ = cv2.intersectConvexConvex(hull, frame)
     if lens.maps is not None:  # the image covers a part of the ideal picture only
-        x0, y0, x1, y1 = window
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
         cv2.fillConvexPoly(
             mask, to_subpixels(hull - np.array([x0, y0], np.float32)), 1, cv2.LINE_8, SUBPIXEL_BITS

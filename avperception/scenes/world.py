@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -28,12 +28,37 @@ _FASTEST = 18.0  # m/s, of any vehicle
 
 @dataclass(frozen=True)
 class World:
-    """`road`, `ego` motion, the `cast` of actors, the `static` solids; times are seconds from the start."""
+    """The `road` of a `seed` and the `ego` motion on it for `duration` s; times are seconds from the start.
 
+    What is on and beside the road is made when it is first asked for.
+    """
+
+    seed: int
     road: Road
     ego: Motion
-    cast: Cast
-    static: tuple[Solid, ...]
+    duration: float
+    lit_windows: bool
+
+    @property
+    def cast(self) -> Cast:
+        """All actors."""
+        return self._contents[0]
+
+    @property
+    def static(self) -> tuple[Solid, ...]:
+        """Everything else that stands on or beside the road."""
+        return self._contents[1]
+
+    @cached_property
+    def _contents(self) -> tuple[Cast, tuple[Solid, ...]]:
+        end = self.ego_s(self.duration) + SIGHT
+        beside = np.random.default_rng([self.seed, 2])
+        background = Background(self.road, -_LINED_BEHIND, end, lit=self.lit_windows, rng=beside)
+        furniture = background.furniture()
+        traffic = Traffic(
+            self.road, self.ego, self.duration, furniture, np.random.default_rng([self.seed, 3])
+        )
+        return Cast(traffic.fill(), self.road), (*furniture, *background.scenery())
 
     def T_world_base(self, t: float) -> Float64:
         """Pose (4, 4) in the world of base_link, on the ground below the ego vehicle's middle."""
@@ -75,9 +100,4 @@ def make_world(
         0.0, made.lane_centre(lane), v_s=speed, sway_d=rng.uniform(0.02, 0.15),
         sway_rate=rng.uniform(0.3, 0.6), phase=rng.uniform(0, 6.28), steers=True,
     )  # fmt: skip
-    background = Background(
-        made, -_LINED_BEHIND, speed * duration + SIGHT, lit=lit_windows, rng=np.random.default_rng([seed, 2])
-    )
-    furniture = background.furniture()
-    actors = Traffic(made, ego, duration, furniture, np.random.default_rng([seed, 3])).fill()
-    return World(made, ego, Cast(actors, made), (*furniture, *background.scenery()))
+    return World(seed, made, ego, duration, lit_windows)

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from avperception.bags import BagReader
-from avperception.errors import BagError
+from avperception.errors import AvperceptionError, BagError
 from avperception.scenes import SEGMENTATION_CLASSES, Rig, Scene, write_recording
 from avperception.scenes.recording import START_NS
 
@@ -139,6 +140,18 @@ def test_ctrl_c_half_way_leaves_nothing(scene: Scene, tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         write_recording(scene, tmp_path / "scene.mcap", processes=1, progress=interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_process_is_one_clear_line(small_rig: Rig, tmp_path: Path) -> None:
+    longer = Scene(3, "day", "straight", duration=1.5, rig=small_rig)
+
+    def kill(done: int, total: int) -> None:
+        if done == 1:
+            active_children()[0].kill()
+
+    with pytest.raises(AvperceptionError, match="a rendering process was ended from outside"):
+        write_recording(longer, tmp_path / "scene.mcap", processes=2, progress=kill)
     assert list(tmp_path.iterdir()) == []
 
 

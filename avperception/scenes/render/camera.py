@@ -16,8 +16,7 @@ from avperception.scenes.render.ground_view import GroundView
 from avperception.scenes.render.lens import Lens, make_lens
 from avperception.scenes.render.lighting import Light, tunnel_gain
 from avperception.scenes.render.mesh import Mesh, make_mesh
-from avperception.scenes.render.outlines import Outline
-from avperception.scenes.render.painter import FIRST_SOLID, MeshPainter
+from avperception.scenes.render.painter import FIRST_SOLID, MeshPainter, Silhouette
 from avperception.scenes.render.sensor import expose
 from avperception.scenes.render.shadows import Shadows, find_shadows
 from avperception.scenes.render.sky import SkyView
@@ -68,15 +67,15 @@ class Picture:
     """`image` (height, width, 3) BGR as the sensor gives it, and what lies behind it.
 
     `segmentation` (height, width) uint8 are class ids. `ideal_ids` (of the lens's ideal picture) say
-    which solid of `solids` is seen in each pixel: FIRST_SOLID + its place there. `outlines` has, by
-    that place, the faces of each actor that look at the camera.
+    which solid of `solids` is seen in each pixel: FIRST_SOLID + its place there. `silhouettes` has, by
+    that place, the actors as if nothing hid them.
     """
 
     image: UInt8
     segmentation: UInt8
     ideal_ids: Ids
     solids: list[Solid]
-    outlines: dict[int, list[Outline]]
+    silhouettes: dict[int, Silhouette]
     T_camera_world: Float64
 
 
@@ -135,19 +134,21 @@ class CameraRenderer:
         T_camera_world = np.asarray(
             np.linalg.inv(moment.T_world_base @ self.camera.T_base_camera), np.float64
         )
-        mesh = make_mesh(moment.solids, T_camera_world, self._view.half_view)
+        mesh = make_mesh(moment.solids, T_camera_world, self._view.half_view, float(lens.K[0, 0]))
         light = _light(moment, self.camera)
         picture = np.empty((lens.height, lens.width, 3), np.uint8)
         ids = np.full((lens.height, lens.width), BACKGROUND, np.uint16)
         yaw = float(np.arctan2(moment.T_world_base[1, 0], moment.T_world_base[0, 0]))
         self._view.sky.paint(picture, moment.around.panorama, yaw, light.gain)
         self._paint_ground(picture, ids, moment, T_camera_world, light)
-        painter = MeshPainter(mesh, light.shade(mesh), lens.K, (lens.width, lens.height), condition)
+        in_view = None if lens.maps is None else lens.in_view
+        size = (lens.width, lens.height)
+        painter = MeshPainter(mesh, light.shade(mesh), lens.K, size, condition, in_view)
         painter.paint(picture, ids)
         self._add_weather(picture, ids, mesh, condition, rng, drops_rng)
         image = expose(lens.distorted(picture), condition, rng)
         classes = _class_table(mesh)[lens.distorted_labels(ids)]
-        return Picture(image, classes, ids, mesh.solids, painter.actor_outlines(), T_camera_world)
+        return Picture(image, classes, ids, mesh.solids, painter.silhouettes, T_camera_world)
 
     def _paint_ground(
         self, picture: UInt8, ids: Ids, moment: Moment, T_camera_world: Float64, light: Light

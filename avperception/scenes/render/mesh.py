@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from avperception.scenes.render.order import painting_order
 from avperception.scenes.render.outlines import NEAR
-from avperception.scenes.shapes.shape import Indices, Texture
+from avperception.scenes.shapes.shape import NO_LAMP, Indices, Texture
 from avperception.scenes.solid import Solid
 from avperception.types import Bool, Float32, Float64
+
+_PLAIN = 14  # pixels of height below which decals are left out
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,13 @@ class Mesh:
     clipped: Bool
 
 
-def make_mesh(solids: Sequence[Solid], T_camera_world: Float64, half_view: tuple[float, float]) -> Mesh:
-    """Collect what a camera may see; `half_view` is the tangent of the view to each side, and up or down."""
+def make_mesh(
+    solids: Sequence[Solid], T_camera_world: Float64, half_view: tuple[float, float], focal: float
+) -> Mesh:
+    """Collect what a camera may see.
+
+    `half_view` is the tangent of the view to each side, and up or down; `focal` is in pixels.
+    """
     eye = -T_camera_world[:3, :3].T @ T_camera_world[:3, 3]
     seen = _within_view(solids, T_camera_world, half_view)
     ordered = [seen[i] for i in painting_order(seen, eye)]
@@ -48,11 +55,12 @@ def make_mesh(solids: Sequence[Solid], T_camera_world: Float64, half_view: tuple
     points, normals, index, sizes, textures = [], [], [], [], {}
     first = 0
     for solid in ordered:
-        turn, place = solid.rotation, (solid.position - eye).astype(np.float32)
-        shape = solid.shape
-        order = shape.painting_order(-turn.T @ place)
-        points.append(shape.points @ turn.T + place)
-        normals.append(shape.normals[order] @ turn.T)
+        place, shape = (solid.position - eye).astype(np.float32), solid.shape
+        order = shape.painting_order(-solid.rotation.T @ place)
+        if focal * shape.upper[2] < _PLAIN * np.hypot(place[0], place[1]):
+            order = order[shape.is_face[order] | (shape.lamp[order] != NO_LAMP)]
+        points.append(solid.turned_points + place)
+        normals.append(solid.turned_normals[order])
         index.append(order)
         sizes.append(len(order))
         if shape.textures:

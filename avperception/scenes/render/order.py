@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,24 +30,29 @@ def painting_order(solids: Sequence[Solid], eye: Float64) -> list[int]:
 
 def _topological(must_precede: Bool, distance: Float64) -> list[int]:
     """Order in which i comes before j where `must_precede[i, j]`, else by falling distance."""
-    both = must_precede & must_precede.T
     nearer = distance[:, None] < distance[None, :]
-    edges = must_precede & ~(both & nearer)
-    waiting_for = edges.sum(axis=0).astype(np.int64)
-    key = np.where(waiting_for == 0, distance, -1.0)
-    done = np.zeros(len(distance), bool)
-    order = []
-    for _ in range(len(distance)):
-        best = int(key.argmax())
-        if key[best] < 0:  # a ring of solids that hide each other: break it at the farthest
-            best = int(np.where(done, -1.0, distance).argmax())
+    edges = must_precede & ~(must_precede & must_precede.T & nearer)
+    waiting_for = edges.sum(axis=0).tolist()
+    followers: list[list[int]] = [[] for _ in waiting_for]
+    for before, after in zip(*(ends.tolist() for ends in np.nonzero(edges)), strict=True):
+        followers[before].append(after)
+    by_distance = np.argsort(-distance, kind="stable").tolist()
+    rank = np.argsort(by_distance).tolist()
+    ready = [rank[i] for i, count in enumerate(waiting_for) if count == 0]
+    heapify(ready)
+    order: list[int] = []
+    done = [False] * len(rank)
+    while len(order) < len(rank):
+        # nobody is ready in a ring of solids that hide each other: break it at the farthest
+        best = by_distance[heappop(ready)] if ready else next(i for i in by_distance if not done[i])
+        if done[best]:
+            continue
         order.append(best)
         done[best] = True
-        freed = edges[best]
-        edges[:, best] = False
-        waiting_for[freed] -= 1
-        key[freed & (waiting_for == 0) & ~done] = distance[freed & (waiting_for == 0) & ~done]
-        key[best] = -1.0
+        for after in followers[best]:
+            waiting_for[after] -= 1
+            if waiting_for[after] == 0:
+                heappush(ready, rank[after])
     return order
 
 
@@ -77,16 +83,17 @@ class _Boxes:
     def may_be_hidden_by(self, eye: Float64) -> Bool:
         """(N, N): box i, behind, may be hidden by box j, in front: no plane proves the contrary."""
         cannot = np.zeros((len(self.xy), len(self.xy)), bool)
-        shifted = self.corners[None] - self.xy[:, None, None]  # box j's corners about box i
         view = eye[:2] - self.xy
+        corners = self.corners.transpose(1, 0, 2)  # (4, N, 2): reducing over the first axis is quick
         for axis, low, high in (
             (self.axis_x, self.low[:, 0], self.high[:, 0]),
             (self.axis_y, self.low[:, 1], self.high[:, 1]),
         ):
-            along = np.einsum("ijkc,ic->ijk", shifted, axis)
+            # box j's corners along box i's axis, about box i: (4, i, j)
+            along = axis @ corners.transpose(0, 2, 1) - (self.xy * axis).sum(axis=1)[:, None]
             seen = (view * axis).sum(axis=1)
-            self._settle(cannot, along.min(axis=2) > high[:, None] - _SLACK, seen > high)
-            self._settle(cannot, along.max(axis=2) < low[:, None] + _SLACK, seen < low)
+            self._settle(cannot, along.min(axis=0) > high[:, None] - _SLACK, seen > high)
+            self._settle(cannot, along.max(axis=0) < low[:, None] + _SLACK, seen < low)
         above = self.low_z[None, :] > self.high_z[:, None] - _SLACK
         self._settle(cannot, above, eye[2] > self.high_z)
         np.fill_diagonal(cannot, True)

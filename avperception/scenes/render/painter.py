@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -22,16 +23,36 @@ FIRST_SOLID = 8
 """Id of the first solid of a mesh; lower ids are classes of the ground."""
 
 _GRAIN_SCALE = 90.0  # texture pixels per metre of an object's surface
-_GRAIN_MINIMUM = 18  # pixels of height below which grain cannot be seen
-_TEXTURE_MINIMUM = 14  # pixels a side below which a plain colour will do
+_GRAIN_MINIMUM = 22  # pixels of height below which grain cannot be seen
+_LARGE_TEXTURE = 6000  # pixels from which half the resolution will do
+_SPECK = 1.2  # pixels: smaller polygons are left out
+_TEXTURE_MINIMUM = 18  # pixels a side below which a plain colour will do
+
+
+@dataclass(frozen=True)
+class Silhouette:
+    """An actor's outline as if nothing hid it: its convex `hull` (N, 2) in pixels, on the picture or not, the
+    `window` x0 y0 x1 y1 of the picture that holds it, and how many pixels of the view it covers.
+    """
+
+    hull: Float32
+    window: tuple[int, int, int, int]
+    area: int
 
 
 class MeshPainter:
-    """Paints one mesh; `colours` (P, 3) are the polygons' in the light of the moment."""
+    """Paints one mesh; `colours` (P, 3) are the polygons' in the light of the moment.
+
+    `in_view` (height, width) says which pixels count, None for all. After painting, `silhouettes` has
+    those of the actors by their places in the mesh.
+    """
 
     def __init__(
-        self, mesh: Mesh, colours: Float32, K: Float64, size: tuple[int, int], condition: Condition
-    ) -> None:
+        self, mesh: Mesh, colours: Float32, K: Float64, size: tuple[int, int], condition: Condition,
+        in_view: UInt8 | None = None,
+    ) -> None:  # fmt: skip
+        self.silhouettes: dict[int, Silhouette] = {}
+        self._in_view = in_view
         self._mesh, self._K, self._condition = mesh, K, condition
         self._width, self._height = size
         self._light = colours
@@ -47,10 +68,12 @@ class MeshPainter:
         starts = self._mesh.starts[:-1]
         if not len(starts):
             return np.zeros(0, bool)
-        low = np.minimum.reduceat(self._pixels, starts)
-        high = np.maximum.reduceat(self._pixels, starts)
-        inside = (high > -1).all(axis=1) & (low[:, 0] < self._width) & (low[:, 1] < self._height)
-        return np.asarray(inside | self._mesh.clipped)
+        x, y = np.ascontiguousarray(self._pixels.T)
+        left, right = np.minimum.reduceat(x, starts), np.maximum.reduceat(x, starts)
+        top, bottom = np.minimum.reduceat(y, starts), np.maximum.reduceat(y, starts)
+        shown = (right > -1) & (left < self._width) & (bottom > -1) & (top < self._height)
+        shown &= (right - left > _SPECK) | (bottom - top > _SPECK)
+        return np.asarray(shown | self._mesh.clipped)
 
     def paint(self, picture: UInt8, ids: Ids) -> None:
         """Paint everything, the farthest solid first."""
@@ -59,17 +82,6 @@ class MeshPainter:
         first = np.flatnonzero(np.diff(solids, prepend=-1))
         for begin, end in pairwise([*first.tolist(), len(shown)]):
             self._paint_solid(picture, ids, int(solids[begin]), shown[begin:end])
-
-    def actor_outlines(self) -> dict[int, list[Outline]]:
-        """By the actor's place in the mesh: its faces that look at the camera, on the picture or not."""
-        mesh = self._mesh
-        is_actor = np.array([solid.track_id > 0 for solid in mesh.solids], bool)
-        found: dict[int, list[Outline]] = {}
-        for i in np.flatnonzero(mesh.visible & mesh.is_face & is_actor[mesh.solid]).tolist():
-            outline = self._outline(i)
-            if outline is not None:
-                found.setdefault(int(mesh.solid[i]), []).append(outline)
-        return found
 
     def _paint_solid(self, picture: UInt8, ids: Ids, number: int, polygons: Indices) -> None:
         mesh = self._mesh
@@ -83,8 +95,26 @@ class MeshPainter:
                 cv2.fillConvexPoly(ids, outline, label, cv2.LINE_8, SUBPIXEL_BITS)
             if i in mesh.textures:
                 self._paint_texture(picture, i, outline, mesh.textures[i])
+        if mesh.solids[number].track_id:
+            self._note_silhouette(ids, number)
         if mesh.solids[number].shape.grain > 0:
             self._add_grain(picture, ids, number, polygons)
+
+    def _note_silhouette(self, ids: Ids, number: int) -> None:
+        """Measure an actor just painted, before anything nearer is painted over it."""
+        mesh, first = self._mesh, slice(*np.searchsorted(self._mesh.solid, (number, number + 1)))
+        if mesh.clipped[first].any():
+            shown = np.arange(first.start, first.stop)[mesh.visible[first]].tolist()
+            outlines = [outline for outline in map(self._outline, shown) if outline is not None]
+            points = np.concatenate(outlines)
+        else:
+            points = self._fixed[mesh.starts[first.start] : mesh.starts[first.stop]]
+        hull = cv2.convexHull(points)[:, 0].astype(np.float32) / (1 << SUBPIXEL_BITS)
+        x0, y0, x1, y1 = window = self._window(hull)
+        if x1 > x0 and y1 > y0:
+            own = cv2.inRange(ids[y0:y1, x0:x1], FIRST_SOLID + number, FIRST_SOLID + number)
+            area = cv2.countNonZero(own if self._in_view is None else own & self._in_view[y0:y1, x0:x1])
+            self.silhouettes[number] = Silhouette(hull, window, area)
 
     def _outline(self, i: int) -> Outline | None:
         mesh = self._mesh
@@ -107,7 +137,7 @@ class MeshPainter:
         right, down = (quad[1] - quad[0]) / width, (quad[0] - quad[3]) / height
         onto = self._K @ np.stack([right, down, quad[3]], axis=1)
         onto = np.array([[1, 0, -x0], [0, 1, -y0], [0, 0, 1.0]]) @ onto
-        patch = _warped(tile, onto, (x1 - x0, y1 - y0), enlarged=shrink < 1)
+        patch = _warped(tile, onto, (x1 - x0, y1 - y0), coarse=shrink < 1 or area > _LARGE_TEXTURE)
         patch = cv2.transform(patch, self._lighting(i))
         mask = np.zeros(patch.shape[:2], np.uint8)
         shift = np.array([x0, y0]) << SUBPIXEL_BITS
@@ -157,10 +187,10 @@ class MeshPainter:
         return x0, y0, x1, y1
 
 
-def _warped(tile: UInt8, onto: Float64, size: tuple[int, int], *, enlarged: bool) -> UInt8:
-    """A tile seen in perspective; where it is enlarged anyway, half the resolution will do."""
+def _warped(tile: UInt8, onto: Float64, size: tuple[int, int], *, coarse: bool) -> UInt8:
+    """A tile seen in perspective; `coarse`: at half the resolution, then enlarged."""
     flags, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
-    if not enlarged:
+    if not coarse:
         return np.asarray(cv2.warpPerspective(tile, onto, size, flags=flags, borderMode=border), np.uint8)
     half = (size[0] + 1) // 2, (size[1] + 1) // 2
     smaller = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1.0]]) @ onto

@@ -85,6 +85,14 @@ class Shape:
         return np.asarray(corners[np.sort(ConvexHull(corners.astype(np.float64)).vertices)])
 
     @cached_property
+    def part_boxes(self) -> Float32:
+        """Smallest and largest x, y, z of each part, (parts, 2, 3)."""
+        corners = [self.points[self.starts[i] : self.starts[i + 1]] for i in self.faces]
+        ends = [*self.plane_starts[1:], len(corners)]
+        parts = [np.concatenate(corners[a:b]) for a, b in zip(self.plane_starts, ends, strict=True)]
+        return np.array([(part.min(axis=0), part.max(axis=0)) for part in parts], np.float32)
+
+    @cached_property
     def faces(self) -> Indices:
         """Numbers of the polygons that are faces, not decals."""
         return np.flatnonzero(self.is_face)

@@ -75,7 +75,7 @@ def make_furniture(kind: str, rng: np.random.Generator) -> Shape:
 
 
 def make_tree(rng: np.random.Generator) -> Shape:
-    """A tree 4-9 m high, its crown two or three blunt cones, or a conifer."""
+    """A tree 4-9 m high, its crown two blunt cones, or a conifer."""
     builder = ShapeBuilder(grain=0.75)
     trunk_height, radius = rng.uniform(1.8, 2.8), rng.uniform(0.10, 0.22)
     _post(builder, radius, trunk_height, (48, 62, 80))
@@ -88,9 +88,9 @@ def make_tree(rng: np.random.Generator) -> Shape:
         return builder.build()
     wide = rng.uniform(1.2, 2.2)
     z = trunk_height
-    for base, top, rise in ((0.55, 1.0, 0.9), (1.0, 0.92, 1.1), (0.92, 0.4, 1.0)):
+    for base, top, rise in ((0.6, 1.0, 1.3), (1.0, 0.42, 1.6)):
         lower, upper = polygon(8, base * wide, base * wide), polygon(8, top * wide, top * wide)
-        builder.add(prism(lower, z, upper, z + rise), palette.darker(green, 0.75 + 0.1 * rise))
+        builder.add(prism(lower, z, upper, z + rise), palette.darker(green, 0.7 + 0.1 * rise))
         z += rise
     return builder.build()
 
