@@ -5,12 +5,12 @@ ros2 launch avperception perception.launch.py config_file:=my.yaml
 
 from pathlib import Path
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
 from avperception.paths import share_directory
+from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -24,7 +24,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "use_sim_time", default_value="false", description="Take the time from /clock, for a bag."
             ),
-            DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn or error."),
+            DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error."),
             # What this launch file starts publishes through shared memory; camera drivers need it as well.
             SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", str(config / "fastdds.xml")),
             LifecycleNode(

@@ -69,7 +69,9 @@ def make(
                 scene, target, overwrite=force, compress=compress, processes=processes, progress=progress
             )
     except KeyboardInterrupt:
-        Console(stderr=True).print(f"interrupted: nothing was written to {target}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(
+            f"interrupted: nothing was written to {target}", highlight=False
+        )
         raise typer.Exit(EXIT_INTERRUPTED) from None
     spent = time.monotonic() - begin
     megabytes = target.stat().st_size / 1e6

@@ -23,7 +23,7 @@ import numpy as np
 from avperception.errors import ConfigurationError, EngineError
 
 if TYPE_CHECKING:
-    import tensorrt as trt  # type: ignore[import-not-found, unused-ignore]
+    import tensorrt as trt  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
 __all__ = [
     "FLAVOURS",
