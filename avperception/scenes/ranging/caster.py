@@ -51,12 +51,25 @@ class _Batch:
     solids: Indices
 
 
+class _Targets:
+    """The solids of a turn, their `state` (7, S): x y z yaw, velocity x y, yaw rate; their boxes (3, S)."""
+
+    def __init__(self, solids: Sequence[Solid]) -> None:
+        self.solids = solids
+        self.state = np.array([(s.x, s.y, s.z, s.yaw, *s.velocity, s.yaw_rate) for s in solids]).T
+        self.lower = np.stack([solid.shape.lower for solid in solids], axis=1)
+        self.upper = np.stack([solid.shape.upper for solid in solids], axis=1)
+
+
 def cast_solids(echoes: Echoes, turn: Turn, solids: Sequence[Solid], windows: Sequence[Window]) -> None:
     """Put into `echoes` what the solids return; `windows` are the nearest first."""
+    if not windows:
+        return
+    targets = _Targets(solids)
     for first in range(0, len(windows), _AT_ONCE):
         batch = _collect(echoes, windows[first : first + _AT_ONCE])
         if len(batch.pulse):
-            _cast_batch(echoes, turn, solids, batch)
+            _cast_batch(echoes, turn, targets, batch)
 
 
 def _collect(echoes: Echoes, windows: Sequence[Window]) -> _Batch:
@@ -74,18 +87,15 @@ def _collect(echoes: Echoes, windows: Sequence[Window]) -> _Batch:
     return _Batch(*(np.concatenate(values) for values in (pulse, place, columns, solids)))
 
 
-def _cast_batch(echoes: Echoes, turn: Turn, solids: Sequence[Solid], batch: _Batch) -> None:
-    origins, directions = _rays_in_solids(turn, solids, batch)
+def _cast_batch(echoes: Echoes, turn: Turn, targets: _Targets, batch: _Batch) -> None:
+    origins, directions = _rays_in_solids(turn, targets, batch)
     number = batch.solids[batch.place]
-    lower = np.stack([solid.shape.lower for solid in solids], axis=1)
-    upper = np.stack([solid.shape.upper for solid in solids], axis=1)
-    rows, enters, cosine = meet_boxes(
-        lower.take(number, axis=1), upper.take(number, axis=1), origins, directions
-    )
+    lower, upper = targets.lower.take(number, axis=1), targets.upper.take(number, axis=1)
+    rows, enters, cosine = meet_boxes(lower, upper, origins, directions)
     number, pulse = number[rows], batch.pulse[rows]
     firsts = np.flatnonzero(np.diff(number, prepend=-1)).tolist()
     for first, end in pairwise([*firsts, len(rows)]):
-        solid, part = solids[number[first]], slice(first, end)
+        solid, part = targets.solids[number[first]], slice(first, end)
         if solid.shape.is_box:
             echo = brightness(solid.shape.reflectivity[:1], cosine[part])
             hits = Hits(np.arange(end - first), enters[part], echo)
@@ -95,9 +105,9 @@ def _cast_batch(echoes: Echoes, turn: Turn, solids: Sequence[Solid], batch: _Bat
         _keep_nearest(echoes, hits, pulse[part][hits.rows], solid.track_id)
 
 
-def _rays_in_solids(turn: Turn, solids: Sequence[Solid], batch: _Batch) -> tuple[Float32, Float32]:
+def _rays_in_solids(turn: Turn, targets: _Targets, batch: _Batch) -> tuple[Float32, Float32]:
     """Origins and directions (3, R) of a batch's rays in the frames of their solids."""
-    origins, cosine, sine = _in_solids(turn, solids, batch)
+    origins, cosine, sine = _in_solids(turn, targets, batch)
     x, y, z = turn.rays.reshape(-1, 3).take(batch.pulse, axis=0).T
     c, s = cosine.take(batch.place), sine.take(batch.place)
     directions = np.empty((3, len(x)), np.float32)
@@ -107,10 +117,9 @@ def _rays_in_solids(turn: Turn, solids: Sequence[Solid], batch: _Batch) -> tuple
     return origins.take(batch.place, axis=1), directions
 
 
-def _in_solids(turn: Turn, solids: Sequence[Solid], batch: _Batch) -> tuple[Float32, Float32, Float32]:
+def _in_solids(turn: Turn, targets: _Targets, batch: _Batch) -> tuple[Float32, Float32, Float32]:
     """The lidar in its solid's frame at each column's time: origins (3, C), cosine, sine (C,) of the turn."""
-    state = np.array([(s.x, s.y, s.z, s.yaw, *s.velocity, s.yaw_rate) for s in solids])
-    x, y, z, yaw, vx, vy, rate = state[batch.solids].T
+    x, y, z, yaw, vx, vy, rate = targets.state.take(batch.solids, axis=1)
     time, eye = turn.time[batch.columns], turn.origins[batch.columns]
     yaw = yaw + rate * time
     dx, dy = eye[:, 0] - x - vx * time, eye[:, 1] - y - vy * time
