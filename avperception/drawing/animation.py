@@ -16,7 +16,6 @@ from avperception.drawing.overlay import FONT, draw_overlay
 from avperception.errors import BagError
 from avperception.ops import cpu
 from avperception.pipeline.fusion import CameraView
-from avperception.pipeline.lanes import lane_on_ground
 from avperception.types import CameraResult, Detection3D, FusedResult, Image, UInt8
 
 AHEAD_M = 42.0
@@ -112,16 +111,9 @@ def draw_from_above(
     Lane lines are laid on the ground for the cameras whose view is known.
     """
     picture = BirdsEyeView(pixels, ahead=AHEAD_M, behind=BEHIND_M)
-    if fused is not None and len(fused.lidar.points):
+    if fused is not None:
         picture.draw_points(fused.lidar.points, fused.lidar.is_ground)
-    for result, view in views:
-        if view is None:
-            continue
-        T_target_camera = np.linalg.inv(view.T_camera_target).astype(np.float64)
-        for lane in result.lanes:
-            on_ground = lane_on_ground(lane, view.camera, T_target_camera, LANE_DISTANCE_M)
-            if len(on_ground) >= 2:
-                picture.draw_lane(on_ground)
+    picture.draw_camera_lanes(views, LANE_DISTANCE_M)
     picture.draw_truth(truth)
     if fused is not None:
         picture.draw_detections([d for d in fused.detections if _is_shown(d)])

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from avperception.drawing.boxes import box_corners
 from avperception.drawing.overlay import FONT, draw_label
 from avperception.drawing.palette import class_bgr
-from avperception.types import Bool, Detection3D, Float32, Float64, UInt8
+from avperception.pipeline.fusion import CameraView
+from avperception.pipeline.lanes import lane_on_ground
+from avperception.types import Bool, CameraResult, Detection3D, Float32, Float64, UInt8
 
 Pixels = NDArray[np.int64]
 
@@ -59,6 +61,19 @@ class BirdsEyeView:
         cv2.polylines(
             self.canvas, [self._pixels(lane)[:, None].astype(np.int32)], False, (30, 220, 255), 2, cv2.LINE_AA
         )
+
+    def draw_camera_lanes(
+        self, views: Sequence[tuple[CameraResult, CameraView | None]], max_distance: float
+    ) -> None:
+        """Lay the lane lines of the cameras whose view is known on the ground, up to a distance [m]."""
+        for result, view in views:
+            if view is None:
+                continue
+            T_target_camera = np.linalg.inv(view.T_camera_target).astype(np.float64)
+            for lane in result.lanes:
+                on_ground = lane_on_ground(lane, view.camera, T_target_camera, max_distance)
+                if len(on_ground) >= 2:
+                    self.draw_lane(on_ground)
 
     def draw_detections(self, detections: Sequence[Detection3D]) -> None:
         """Draw boxes with a line to the front, their track and class."""

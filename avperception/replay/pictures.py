@@ -13,7 +13,6 @@ from avperception.drawing.overlay import FONT, Scene3D, draw_overlay
 from avperception.errors import BagError
 from avperception.ops import cpu
 from avperception.pipeline.fusion import CameraView
-from avperception.pipeline.lanes import lane_on_ground
 from avperception.types import CameraResult, FusedResult, Image, UInt8
 
 LANE_DISTANCE = 50.0
@@ -84,14 +83,7 @@ def _from_above(
     picture = BirdsEyeView(height, ahead=42.0, behind=8.0)
     if fused is not None:
         picture.draw_points(fused.lidar.points, fused.lidar.is_ground)
-    for result, view in views:
-        if view is None:
-            continue
-        T_target_camera = np.linalg.inv(view.T_camera_target).astype(np.float64)
-        for lane in result.lanes:
-            on_ground = lane_on_ground(lane, view.camera, T_target_camera, LANE_DISTANCE)
-            if len(on_ground) >= 2:
-                picture.draw_lane(on_ground)
+    picture.draw_camera_lanes(views, LANE_DISTANCE)
     picture.draw_truth(truth)
     if fused is not None:
         picture.draw_detections(fused.detections)
