@@ -17,6 +17,9 @@ from vision_msgs.msg import Detection3D as Detection3DMessage
 from avperception.nodes.conversions.headers import header_message
 from avperception.types import CameraResult, Detection3D, FusedResult
 
+VELOCITY = "velocity"
+"""Class id of the further result of a tracked 3D box whose position is the track's velocity [m/s]."""
+
 
 def detections_2d_message(result: CameraResult) -> Detection2DArray:
     """Make the 2D detections of one image, with the image's own stamp and frame; ids are class names."""
@@ -34,7 +37,12 @@ def detections_2d_message(result: CameraResult) -> Detection2DArray:
 
 
 def detections_3d_message(result: FusedResult) -> Detection3DArray:
-    """Make the 3D detections of one sweep, in the target frame; `id` is the track."""
+    """Make the 3D detections of one sweep, in the target frame; `id` is the track.
+
+    results[0] is class and pose. vision_msgs has no field for the velocity of a track, relative to the
+    target frame and along its axes: as in the synthetic road's truth it is a further result,
+    `velocity`, in the position of its pose. Its score is 0, so that the likeliest result is the class.
+    """
     message = Detection3DArray(header=header_message(result.stamp_ns, result.frame_id))
     for detection in result.detections:
         item = Detection3DMessage(header=message.header, id=str(detection.track_id))
@@ -42,6 +50,8 @@ def detections_3d_message(result: FusedResult) -> Detection3DArray:
         _set_pose(hypothesis.pose.pose, detection)
         hypothesis.pose.covariance = np.ascontiguousarray(detection.covariance, dtype=np.float64).ravel()
         item.results.append(hypothesis)
+        if detection.track_id:
+            item.results.append(_velocity(detection))
         _set_pose(item.bbox.center, detection)
         item.bbox.size.x, item.bbox.size.y, item.bbox.size.z = map(float, detection.size)
         message.detections.append(item)
@@ -64,6 +74,13 @@ def _hypothesis(class_name: str, score: float) -> ObjectHypothesisWithPose:
     hypothesis = ObjectHypothesisWithPose()
     hypothesis.hypothesis.class_id = class_name
     hypothesis.hypothesis.score = score
+    return hypothesis
+
+
+def _velocity(detection: Detection3D) -> ObjectHypothesisWithPose:
+    hypothesis = _hypothesis(VELOCITY, 0.0)
+    position = hypothesis.pose.pose.position
+    position.x, position.y, position.z = map(float, detection.velocity)
     return hypothesis
 
 
