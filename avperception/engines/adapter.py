@@ -38,6 +38,8 @@ __all__ = [
     "one_line",
     "probe",
     "recorded_messages",
+    "require_given_memory",
+    "scratch_bytes",
     "set_targets",
     "shape_of",
     "target_names",
@@ -203,8 +205,33 @@ def set_targets(config: trt.IBuilderConfig, compute_capabilities: tuple[str, ...
 
 
 def create_runtime_config(engine: trt.ICudaEngine) -> Any:
-    """The settings of an engine's contexts, where a cache of compiled kernels goes; None but for RTX."""
-    return engine.create_runtime_config() if flavour().is_rtx else None
+    """The settings of an engine's contexts, where a cache of compiled kernels goes; None but for RTX.
+
+    Its contexts allocate nothing themselves: they take the `scratch_bytes` that they are given.
+    """
+    if not flavour().is_rtx:
+        return None
+    config: Any = engine.create_runtime_config()  # type: ignore[attr-defined, unused-ignore]
+    config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+    return config
+
+
+def require_given_memory(config: trt.IBuilderConfig) -> bool:
+    """Build an engine that never allocates while it executes; give whether this flavour knows that.
+
+    TensorRT-RTX may allocate at run time otherwise, and then refuses to be captured into a CUDA graph.
+    TensorRT never does.
+    """
+    flag = getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None)
+    if not flavour().is_rtx or flag is None:
+        return False
+    config.set_flag(flag)
+    return True
+
+
+def scratch_bytes(engine: trt.ICudaEngine) -> int:
+    """The device memory that each context must be given; 0 where contexts allocate it themselves."""
+    return int(engine.device_memory_size_v2) if flavour().is_rtx else 0
 
 
 def shape_of(dims: trt.Dims) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from avperception.engines.adapter import (
     numpy_type,
     one_line,
     recorded_messages,
+    require_given_memory,
     set_targets,
     shape_of,
     target_names,
@@ -254,6 +255,7 @@ def _configure(builder: trt.Builder, config: trt.IBuilderConfig, options: Compil
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     # TF32 rounds the inputs of FP32 products to 10 bits; who asks for FP32 means FP32.
     config.clear_flag(trt.BuilderFlag.TF32)
+    require_given_memory(config)
     if options.sparse:
         config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
     if options.dla_core is not None:

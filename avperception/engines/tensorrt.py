@@ -14,6 +14,7 @@ from avperception.engines.adapter import (
     numpy_type,
     one_line,
     recorded_messages,
+    scratch_bytes,
     shape_of,
     trt,
 )
@@ -64,6 +65,11 @@ class TensorrtEngine:
         return f"{flavour()}, {gpu.name if gpu else 'no GPU'}, driver {driver}, {self._path.name}"
 
     @property
+    def scratch_bytes(self) -> int:
+        """GPU memory in which the layers of each context compute; 0 where TensorRT allocates it itself."""
+        return scratch_bytes(self._engine)
+
+    @property
     def jit_cache_was_warm(self) -> bool:
         """Whether the kernels of TensorRT-RTX came from the disk and were not compiled anew."""
         return self._jit.warm
@@ -76,7 +82,8 @@ class TensorrtEngine:
     def create_context(self) -> TensorrtContext:
         """Make one user's context with its buffers; TensorRT-RTX compiles its kernels now, if it must.
 
-        Contexts may execute at the same time, each on a stream of its own. Raises EngineError.
+        Contexts may execute at the same time, each on a stream of its own; each takes
+        `scratch_bytes` of the GPU beside its inputs and outputs. Raises EngineError.
         """
         made = TensorrtContext(self._path, self._cupy, self, self._context())
         self._jit.keep()
@@ -113,6 +120,7 @@ class TensorrtContext:
         self._context = context
         try:
             self._stream = cupy.cuda.Stream(non_blocking=True)
+            self._scratch = self._give_scratch()
             self._inputs = self._bind(engine.inputs)
             self._outputs = self._bind(engine.outputs)
         except cupy.cuda.memory.OutOfMemoryError as error:
@@ -158,6 +166,15 @@ class TensorrtContext:
             done = self._context.execute_async_v3(stream.ptr)
         if not done:
             raise EngineError(f"{self._path}: execution failed: {messages.reason}")
+
+    def _give_scratch(self) -> Any:
+        """Allocate the memory that layers compute in; the context uses it as long as it lives."""
+        size = self._engine.scratch_bytes
+        if not size:
+            return None
+        memory = self._cupy.cuda.alloc(size)
+        self._context.set_device_memory(memory.ptr, size)
+        return memory
 
     def _bind(self, specs: Mapping[str, TensorSpec]) -> Mapping[str, Any]:
         arrays = {}
