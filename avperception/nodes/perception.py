@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, JumpThreshold, TimeJump
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
@@ -20,8 +20,9 @@ from avperception.errors import AvperceptionError, TransformError
 from avperception.nodes import qos
 from avperception.nodes.camera_channel import CameraChannel
 from avperception.nodes.conversions.headers import header_message
-from avperception.nodes.diagnostics import StatusChange, diagnostic_array, source_status, status
+from avperception.nodes.diagnostics import diagnostic_array
 from avperception.nodes.fusion_stage import FusionStage
+from avperception.nodes.health import HealthMonitor
 from avperception.nodes.input import Input
 from avperception.nodes.lidar_channel import LidarChannel
 from avperception.nodes.memory import tune_malloc
@@ -60,8 +61,8 @@ class PerceptionNode(LifecycleNode):
             cli_args=list(cli_args) if cli_args else None,
             parameter_overrides=list(parameter_overrides) if parameter_overrides else None,
         )
-        self._on_camera = on_camera
-        self._on_fused = on_fused
+        self._observe_camera = on_camera
+        self._observe_fused = on_fused
         self._settings = NodeParameters(self)
         self._transforms: TransformTree = make_transform_tree()
         self.transform_source = Source("tf", self.get_logger())
@@ -70,7 +71,7 @@ class PerceptionNode(LifecycleNode):
         self.fusion: FusionStage | None = None
         self._engines: dict[str, str] = {}
         self._failure: Exception | None = None
-        self._changes: dict[str, StatusChange] = {}
+        self._health = HealthMonitor(self, self._settings.cameras, self.transform_source)
         self._diagnostics = self.create_publisher(
             DiagnosticArray, "/diagnostics", qos.result(), qos_overriding_options=qos.overridable()
         )
@@ -112,6 +113,7 @@ class PerceptionNode(LifecycleNode):
         done = super().on_activate(state)
         for entry in self.inputs:
             entry.start()
+        self._health.start()
         self.get_logger().info(
             f"active: cameras {', '.join(c.name for c in self.cameras) or 'none'}; "
             + "; ".join(f"{role} {engine}" for role, engine in self._engines.items())
@@ -122,6 +124,7 @@ class PerceptionNode(LifecycleNode):
         """Unsubscribe and publish no more."""
         for entry in self.inputs:
             entry.stop()
+        self._health.stop()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -198,6 +201,15 @@ class PerceptionNode(LifecycleNode):
         ]
         self.fusion.connect({camera.name: camera for camera in self.cameras})
         self.lidar = LidarChannel(self, self._settings, self._transforms, self.fusion)
+        self._health.build(self.cameras, self.lidar, self.fusion, networks)
+
+    def _on_camera(self, result: CameraResult, image: Image) -> None:
+        self._health.on_camera(result, image)
+        self._observe_camera(result, image)
+
+    def _on_fused(self, result: FusedResult) -> None:
+        self._health.on_fused(result)
+        self._observe_fused(result)
 
     def _tear_down(self) -> None:
         stages = [*self.cameras, self.lidar, self.fusion]
@@ -205,6 +217,7 @@ class PerceptionNode(LifecycleNode):
         for stage in stages:
             if stage is not None:
                 stage.stop()
+        self._health.release()
 
     def _on_static(self, message: TFMessage) -> None:
         self._on_transforms(message, static=True)
@@ -237,24 +250,8 @@ class PerceptionNode(LifecycleNode):
             self.fusion.expire(now_ns)
 
     def _publish_diagnostics(self) -> None:
-        statuses = [
-            self._status(camera.name + " camera", camera.source, camera.inputs, "camera_latency")
-            for camera in self.cameras
-        ]
-        if self.lidar and self.fusion:
-            statuses.append(self._status("lidar", self.lidar.source, [self.lidar.input], "lidar_latency"))
-            statuses.append(self._status("fusion", self.fusion.source, [], "fusion"))
-        loaded = bool(self._engines) and bool(self.cameras)
-        level = DiagnosticStatus.OK if loaded else DiagnosticStatus.WARN
-        statuses.append(status("engines", level, "loaded" if loaded else "no network loaded", self._engines))
         header = header_message(self.get_clock().now().nanoseconds, "")
-        self._diagnostics.publish(diagnostic_array(header, statuses))
-
-    def _status(
-        self, name: str, source: Source, inputs: Sequence[Input], latency_stage: str
-    ) -> DiagnosticStatus:
-        change = self._changes.setdefault(name, StatusChange())
-        return source_status(name, source, change, inputs, latency_stage)
+        self._diagnostics.publish(diagnostic_array(header, self._health.statuses()))
 
 
 def main(args: list[str] | None = None) -> None:

@@ -29,6 +29,15 @@ def values(status: DiagnosticStatus) -> dict[str, str]:
     return {item.key: item.value for item in status.values}
 
 
+def now_image(**changes: object) -> Image:
+    """A small image that is taken now."""
+    message = Image(encoding="mono8", width=4, height=2, step=4, data=bytes(8))
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(time.time_ns(), 1_000_000_000)
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return message
+
+
 def newest(rig: Rig, messages: list[DiagnosticArray]) -> dict[str, DiagnosticStatus]:
     """The statuses of an array that is made from now on."""
     count = len(messages)
@@ -57,20 +66,15 @@ def test_counters_and_what_was_lost(rig: Rig):
     rig.start()
     messages = rig.collect(DiagnosticArray, "/diagnostics")
     images = rig.publisher(Image, "/perception/input/front/image_raw")
-    good = Image(encoding="mono8", width=4, height=2, step=4, data=bytes(8))
-    good.header.stamp.sec = 5
-    images.publish(good)
-    bad = Image(encoding="32FC1", width=4, height=2, step=4, data=bytes(8))
-    bad.header.stamp.sec = 6
-    images.publish(bad)
+    images.publish(now_image())
+    images.publish(now_image(encoding="32FC1"))
     rig.spin_until(lambda: rig.node.cameras[0].source.dropped)
     status = newest(rig, messages)[CAMERA]
     found = values(status)
     assert (found["received"], found["processed"], found["dropped unknown_encoding"]) == ("2", "1", "1")
     assert float(found["latency p50 [ms]"]) >= 0
     assert status.level == DiagnosticStatus.WARN and "1 unknown_encoding" in status.message
-    good.header.stamp.sec = 7
-    images.publish(good)
+    images.publish(now_image())
     rig.spin_until(lambda: rig.node.cameras[0].source.processed == 2)
     status = newest(rig, messages)[CAMERA]
     assert "unknown_encoding" not in status.message, "an old loss is a count, no warning"
@@ -81,9 +85,7 @@ def test_a_source_that_falls_silent_is_a_warning(rig: Rig):
     rig.start()
     messages = rig.collect(DiagnosticArray, "/diagnostics")
     images = rig.publisher(Image, "/perception/input/front/image_raw")
-    good = Image(encoding="mono8", width=4, height=2, step=4, data=bytes(8))
-    good.header.stamp.sec = 5
-    images.publish(good)
+    images.publish(now_image())
     rig.spin_until(lambda: rig.node.cameras[0].source.processed == 1)
     assert newest(rig, messages)[CAMERA].level == DiagnosticStatus.OK
     rig.spin_until(

@@ -1,0 +1,193 @@
+"""What `/diagnostics` says of the node, once a second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.node import Node
+
+from avperception.errors import ConfigurationError
+from avperception.nodes.camera_channel import CameraChannel
+from avperception.nodes.diagnostics import Level, Problem, status
+from avperception.nodes.fusion_stage import FusionStage
+from avperception.nodes.health.coverage import CoverageWatch, coverage_of
+from avperception.nodes.health.gpu import GpuReading, GpuWatch
+from avperception.nodes.health.limits import Limits
+from avperception.nodes.health.watch import SourceWatch, percentiles_s
+from avperception.nodes.input import Input
+from avperception.nodes.lidar_channel import LidarChannel
+from avperception.nodes.source import Source
+from avperception.pipeline.network import Network
+from avperception.types import CameraResult, FusedResult, Image
+
+_GIB = 2**30
+
+
+class HealthMonitor:
+    """Watches the cameras, the lidar, fusion, the networks and the GPU of a perception node.
+
+    `on_camera` and `on_fused` take results on the threads that made them and cost microseconds: what
+    takes longer runs on threads of the monitor's own.
+    """
+
+    def __init__(self, node: Node, cameras: Sequence[str], transform_source: Source) -> None:
+        self._node = node
+        self._limits = Limits(node, cameras)
+        self._transform_source = transform_source
+        self._is_active = False
+        self._clear()
+
+    def _clear(self) -> None:
+        self._cameras: list[CameraChannel] = []
+        self._lidar: LidarChannel | None = None
+        self._watches: dict[str, SourceWatch] = {}
+        self._engines: dict[str, str] = {}
+        self._engine_problems: list[Problem] = []
+        self._coverage = CoverageWatch({})
+        self._gpu: GpuWatch | None = None
+
+    def build(
+        self,
+        cameras: Sequence[CameraChannel],
+        lidar: LidarChannel,
+        fusion: FusionStage,
+        networks: Mapping[str, Network | None],
+    ) -> None:
+        """Watch these from now on; the networks by their role."""
+        self._cameras, self._lidar = list(cameras), lidar
+        for camera in cameras:
+            self._watches[camera.name] = SourceWatch(
+                camera.source, "camera_latency", self._limits, [camera.info_source]
+            )
+        self._lidar_watch = SourceWatch(lidar.source, "lidar_latency", self._limits)
+        self._fusion_watch = SourceWatch(
+            fusion.source, "fusion", self._limits, [self._transform_source], falls_silent=False
+        )
+        loaded = {role: network for role, network in networks.items() if network}
+        self._engines = {role: f"{n.card.name} on {n.engine.description}" for role, n in loaded.items()}
+        coverages = {}
+        for role, network in loaded.items():
+            try:
+                if coverage := coverage_of(network):
+                    coverages[role] = coverage
+            except ConfigurationError as error:
+                self._engine_problems.append(Problem(Level.WARN, f"{role}: {error}"))
+        self._coverage = CoverageWatch(coverages)
+        self._gpu = GpuWatch()
+
+    def release(self) -> None:
+        """Let go of all that is watched, and end the threads."""
+        self._coverage.stop()
+        if self._gpu is not None:
+            self._gpu.stop()
+        self._is_active = False
+        self._clear()
+
+    def start(self) -> None:
+        """The node is active: messages are to be expected."""
+        self._is_active = True
+        for watch in self._all_watches():
+            watch.start()
+
+    def stop(self) -> None:
+        """The node is not active any more: silence is as it should be."""
+        self._is_active = False
+
+    def on_camera(self, result: CameraResult, image: Image) -> None:
+        """A camera's result is about to be published."""
+        if watch := self._watches.get(result.camera):
+            watch.add_age(self._age_s(result.stamp_ns))
+        self._coverage.offer(result.camera, image, self._limits["diagnostics.coverage_period"])
+
+    def on_fused(self, result: FusedResult) -> None:
+        """A sweep's result is about to be published."""
+        if self._lidar is not None:
+            self._fusion_watch.add_age(self._age_s(result.stamp_ns))
+
+    def statuses(self) -> list[DiagnosticStatus]:
+        """Look at everything; the statuses that are to be published."""
+        for watch in self._all_watches():
+            watch.look()
+        found = [self._camera_status(camera) for camera in self._cameras]
+        if self._lidar is not None:
+            rate_hz = self._limits["diagnostics.lidar_min_rate"]
+            problems = self._lidar_watch.problems(rate_hz) + _unmatched([self._lidar.input])
+            found.append(self._status("lidar", problems, self._lidar_watch.values()))
+            fusion = self._fusion_watch
+            found.append(self._status("fusion", fusion.problems(), fusion.values()))
+        found.append(self._engines_status())
+        if self._gpu is not None and (self._gpu.latest or self._gpu.failure):
+            found.append(self._gpu_status(self._gpu.latest, self._gpu.failure))
+        return found
+
+    def _all_watches(self) -> list[SourceWatch]:
+        own = list(self._watches.values())
+        return own if self._lidar is None else [*own, self._lidar_watch, self._fusion_watch]
+
+    def _age_s(self, stamp_ns: int) -> float:
+        return (self._node.get_clock().now().nanoseconds - stamp_ns) / 1e9
+
+    def _status(self, name: str, problems: Sequence[Problem], values: Mapping[str, str]) -> DiagnosticStatus:
+        if not self._is_active:
+            return status(name, [], values, fine="inactive")
+        return status(name, problems, values)
+
+    def _camera_status(self, camera: CameraChannel) -> DiagnosticStatus:
+        watch = self._watches[camera.name]
+        problems = watch.problems(self._limits[f"{camera.name}.min_rate"])
+        problems += _unmatched(camera.inputs) + self._coverage.problems(camera.name)
+        values = {**watch.values(), **self._coverage.values(camera.name)}
+        return self._status(f"{camera.name} camera", problems, values)
+
+    def _engines_status(self) -> DiagnosticStatus:
+        values, problems = dict(self._engines), list(self._engine_problems)
+        if not (self._engines and self._cameras):
+            problems.append(Problem(Level.WARN, "no network loaded"))
+        failed = sum(watch.lost["network_failed"] for watch in self._watches.values())
+        if failed:
+            problems.append(Problem(Level.ERROR, f"{failed} executions failed: see the log"))
+        samples = [watch.samples_ms() for watch in self._watches.values()]
+        for role in self._engines:
+            stage = f"{role}_network"
+            if times := percentiles_s([ms for stages in samples for ms in stages.get(stage, [])]):
+                for name, seconds in zip(("p50", "p99"), times, strict=True):
+                    values[f"{role} {name} [ms]"] = f"{1e3 * seconds:.2f}"
+        return status("engines", problems, values, fine="loaded")
+
+    def _gpu_status(self, gpu: GpuReading | None, failure: str | None) -> DiagnosticStatus:
+        problems = [Problem(Level.ERROR, failure)] if failure else []
+        if gpu is None:
+            return status("gpu", problems, {})
+        values = {"name": gpu.name}
+        if gpu.temperature_c is not None:
+            values["temperature [°C]"] = f"{gpu.temperature_c:.0f}"
+            problems += self._limits.above(
+                "gpu_temperature", gpu.temperature_c, f"{gpu.temperature_c:.0f} °C"
+            )
+        if gpu.memory_share is not None:
+            used = f"{(gpu.memory_used_bytes or 0) / _GIB:.1f}"
+            total = f"{(gpu.memory_total_bytes or 0) / _GIB:.1f}"
+            values["memory used [GiB]"], values["memory total [GiB]"] = used, total
+            shared = ", shared with the CPU" if gpu.is_shared else ""
+            text = f"{used} of {total} GiB of memory are used{shared}"
+            problems += self._limits.above("gpu_memory", gpu.memory_share, text)
+        if gpu.utilization is not None:
+            values["utilization [%]"] = f"{100 * gpu.utilization:.0f}"
+        if gpu.clock_mhz is not None:
+            values["clock [MHz]"] = f"{gpu.clock_mhz:.0f}"
+        if gpu.power_w is not None:
+            values["power [W]"] = f"{gpu.power_w:.0f}"
+        values["slowed by"] = ", ".join(gpu.slowed_by) or "nothing"
+        if gpu.slowed_by:
+            problems.append(Problem(Level.WARN, f"slowed down by {', '.join(gpu.slowed_by)}"))
+        return status("gpu", problems, values)
+
+
+def _unmatched(inputs: Sequence[Input]) -> list[Problem]:
+    """Publishers whose quality of service cannot serve a subscription, by topic."""
+    return [
+        Problem(Level.WARN, f"incompatible QoS on {entry.topic}: {', '.join(publishers)}")
+        for entry in inputs
+        if (publishers := entry.incompatible_publishers())
+    ]
