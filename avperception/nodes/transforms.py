@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from bisect import insort
+from bisect import bisect_left, insort
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,13 +18,30 @@ HISTORY_NS = 10 * NANOSECONDS
 """How long moving transforms are kept, as tf2 does."""
 
 
+class TransformTimeError(TransformError):
+    """The frames are connected, but where they were at the wanted time is not known, or not yet."""
+
+
 class TransformTree(Protocol):
-    """Keeps transforms and answers where one frame is in another at a time."""
+    """Keeps transforms and answers where one frame is in another at a time.
+
+    Transforms between moving frames are interpolated. A frame whose transforms start again at an
+    earlier time, for a recording loops, is known from there on only.
+    """
 
     def add(self, transform: TransformStamped, static: bool) -> None: ...
 
     def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> Float64:
-        """Give T_target_source (4, 4); raises TransformError."""
+        """Give T_target_source (4, 4); raises TransformError, TransformTimeError if just the time fails."""
+        ...
+
+    def lookup_between(
+        self, target_frame: str, target_ns: int, source_frame: str, source_ns: int, fixed_frame: str
+    ) -> Float64:
+        """Give T_target_source (4, 4) from the source frame at one time to the target frame at another.
+
+        The fixed frame is the one that does not move between the two; raises like `lookup`.
+        """
         ...
 
     def clear(self) -> None:
@@ -43,57 +61,90 @@ def make_transform_tree() -> TransformTree:
 class Tf2Tree:
     """The tree of tf2, as every other node of the system has it."""
 
-    def __init__(self, tf2_py: object) -> None:
+    def __init__(self, tf2_py: Any) -> None:
         self._tf2 = tf2_py
-        self._buffer = self._tf2.BufferCore()  # type: ignore[attr-defined]
+        self._buffer = self._tf2.BufferCore()
+        self._newest_ns: dict[str, int] = {}
 
     def add(self, transform: TransformStamped, static: bool) -> None:
         """Insert one transform."""
+        matrix(transform)
         if static:
             self._buffer.set_transform_static(transform, "avperception")
-        else:
-            self._buffer.set_transform(transform, "avperception")
+            return
+        stamp_ns, child = _stamp_ns(transform), transform.child_frame_id
+        if self._newest_ns.get(child, stamp_ns) - stamp_ns > HISTORY_NS:
+            self.clear()  # tf2 would refuse whatever is older than what it keeps
+        self._newest_ns[child] = max(stamp_ns, self._newest_ns.get(child, stamp_ns))
+        self._buffer.set_transform(transform, "avperception")
 
     def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> Float64:
         """Give T_target_source (4, 4) at a time; raises TransformError with tf2's own words."""
-        try:
-            found = self._buffer.lookup_transform_core(target_frame, source_frame, time_message(stamp_ns))
-        except self._tf2.TransformException as error:  # type: ignore[attr-defined]
-            raise TransformError(f"no transform from {source_frame} to {target_frame}: {error}") from error
-        return matrix(found)
+        return self._look(
+            self._buffer.lookup_transform_core, target_frame, source_frame, time_message(stamp_ns)
+        )
+
+    def lookup_between(
+        self, target_frame: str, target_ns: int, source_frame: str, source_ns: int, fixed_frame: str
+    ) -> Float64:
+        """Give T_target_source (4, 4) through the fixed frame; raises TransformError with tf2's own words."""
+        return self._look(
+            self._buffer.lookup_transform_full_core,
+            target_frame,
+            time_message(target_ns),
+            source_frame,
+            time_message(source_ns),
+            fixed_frame,
+        )
 
     def clear(self) -> None:
         """Forget all but the static transforms."""
+        self._newest_ns.clear()
         self._buffer.clear()
+
+    def _look(self, function: Any, *arguments: object) -> Float64:
+        try:
+            return matrix(function(*arguments))
+        except self._tf2.TransformException as error:
+            is_time = isinstance(error, self._tf2.ExtrapolationException)
+            frames = " and ".join(repr(frame) for frame in arguments if isinstance(frame, str))
+            kind = TransformTimeError if is_time else TransformError
+            raise kind(f"no transform between {frames}: {error}") from error
 
 
 class Pytransform3dTree:
-    """The same answers from pytransform3d's TemporalTransformManager, for a machine without tf2.
+    """The answers of tf2 for a machine without it: the tree is walked here, pytransform3d does the sums.
 
-    Moving transforms are interpolated (screw linear interpolation); a time before the first or after
-    the last known one is refused, as tf2 does.
+    As with tf2 a frame has one parent, the one last told, and between two times positions are interpolated
+    along the line and rotations along the shortest arc.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._static: dict[tuple[str, str], Float64] = {}
-        self._moving: dict[tuple[str, str], list[tuple[int, tuple[float, ...]]]] = {}
-        self._fixed: dict[tuple[str, str], Float64 | None] = {}
+        self._parents: dict[str, str] = {}
+        self._static: dict[str, Float64] = {}
+        self._moving: dict[str, list[_Pose]] = {}
 
     def add(self, transform: TransformStamped, static: bool) -> None:
-        """Insert one transform; the newest static one of a pair of frames counts."""
-        edge = (transform.child_frame_id.lstrip("/"), transform.header.frame_id.lstrip("/"))
+        """Insert one transform; raises TransformError for one that is none."""
+        child, parent = transform.child_frame_id.lstrip("/"), transform.header.frame_id.lstrip("/")
         T_parent_child = matrix(transform)
+        if not child or not parent or child == parent:
+            raise TransformError(f"a transform from {child!r} to {parent!r} is none: check its publisher")
         with self._lock:
+            if static or self._parents.get(child) != parent:
+                self._moving.pop(child, None)
+            self._parents[child] = parent
             if static:
-                self._static[edge] = T_parent_child
-                self._fixed.clear()
+                self._static[child] = T_parent_child
                 return
-            stamp = transform.header.stamp
-            stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
-            history = self._moving.setdefault(edge, [])
-            insort(history, (stamp_ns, _position_and_quaternion(transform)))
-            while history[-1][0] - history[0][0] > HISTORY_NS:
+            self._static.pop(child, None)
+            pose = _Pose(_stamp_ns(transform), *_position_and_quaternion(transform))
+            history = self._moving.setdefault(child, [])
+            if history and history[-1].stamp_ns - pose.stamp_ns > HISTORY_NS:
+                history.clear()
+            insort(history, pose, key=_pose_ns)
+            while history[-1].stamp_ns - history[0].stamp_ns > HISTORY_NS:
                 history.pop(0)
 
     def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> Float64:
@@ -102,78 +153,112 @@ class Pytransform3dTree:
         if target_frame == source_frame:
             return np.eye(4)
         with self._lock:
-            fixed = self._lookup_fixed(target_frame, source_frame)
-            return self._lookup_moving(target_frame, source_frame, stamp_ns) if fixed is None else fixed
+            upward, downward = self._ancestors(source_frame), self._ancestors(target_frame)
+            common = next((frame for frame in upward if frame in downward), None)
+            if common is None:
+                raise TransformError(self._unconnected(target_frame, source_frame))
+            try:
+                T_common_source = self._climb(upward[: upward.index(common)], stamp_ns)
+                T_common_target = self._climb(downward[: downward.index(common)], stamp_ns)
+            except TransformTimeError as error:
+                text = f"no transform from {source_frame!r} to {target_frame!r}: {error}"
+                raise TransformTimeError(text) from error
+        return np.asarray(np.linalg.inv(T_common_target) @ T_common_source)
+
+    def lookup_between(
+        self, target_frame: str, target_ns: int, source_frame: str, source_ns: int, fixed_frame: str
+    ) -> Float64:
+        """Give T_target_source (4, 4) through the fixed frame; raises TransformError."""
+        T_target_fixed = self.lookup(target_frame, fixed_frame, target_ns)
+        return T_target_fixed @ self.lookup(fixed_frame, source_frame, source_ns)
 
     def clear(self) -> None:
         """Forget all but the static transforms."""
         with self._lock:
+            for child in self._moving:
+                del self._parents[child]
             self._moving.clear()
 
-    def _lookup_fixed(self, target_frame: str, source_frame: str) -> Float64 | None:
-        """Give the transform if static ones alone lead there: found once, for sensors ask at each message."""
-        key = (target_frame, source_frame)
-        if key not in self._fixed:
-            try:
-                self._fixed[key] = self._manager().get_transform(source_frame, target_frame)
-            except KeyError:
-                self._fixed[key] = None
-        return self._fixed[key]
+    def _ancestors(self, frame: str) -> list[str]:
+        """The frame itself and what it hangs on, up to the root; a circle is left where it closes."""
+        found = [frame]
+        while (parent := self._parents.get(found[-1])) is not None and parent not in found:
+            found.append(parent)
+        return found
 
-    def _lookup_moving(self, target_frame: str, source_frame: str, stamp_ns: int) -> Float64:
-        from pytransform3d.transform_manager import NumpyTimeseriesTransform
+    def _climb(self, frames: list[str], stamp_ns: int) -> Float64:
+        """Give T_top_first of a chain of frames, each the child of the next; top is the last one's parent."""
+        T = np.eye(4)
+        for frame in frames:
+            static = self._static.get(frame)
+            T = (self._moving_at(frame, stamp_ns) if static is None else static) @ T
+        return T
 
-        manager = self._manager()
-        for (child, parent), history in self._moving.items():
-            # Times relative to the lookup keep nanoseconds exact in float64.
-            times = np.array([(ns - stamp_ns) / NANOSECONDS for ns, _ in history])
-            poses = np.array([pose for _, pose in history])
-            manager.add_transform(child, parent, NumpyTimeseriesTransform(times, poses, time_clipping=False))
-        manager.current_time = 0.0
-        try:
-            return np.asarray(manager.get_transform(source_frame, target_frame), dtype=np.float64)
-        except KeyError as error:
-            frames = {frame for edge in [*self._static, *self._moving] for frame in edge}
-            raise TransformError(
-                f"no transform from {source_frame!r} to {target_frame!r}; "
-                f"frames known: {', '.join(sorted(frames)) or 'none'}"
-            ) from error
-        except ValueError as error:
-            raise TransformError(
-                f"the transform from {source_frame!r} to {target_frame!r} is not known at "
-                f"{stamp_ns / NANOSECONDS:.6f} s: /tf has {self._spans(stamp_ns)}"
-            ) from error
+    def _moving_at(self, child: str, stamp_ns: int) -> Float64:
+        history = self._moving[child]
+        index = bisect_left(history, stamp_ns, key=_pose_ns)
+        if index < len(history) and history[index].stamp_ns == stamp_ns:
+            return history[index].matrix()
+        if not 0 < index < len(history):
+            raise TransformTimeError(
+                f"at {stamp_ns / NANOSECONDS:.6f} s {child!r} in {self._parents[child]!r} is not known, "
+                f"only from {(history[0].stamp_ns - stamp_ns) / NANOSECONDS:+.3f} s "
+                f"to {(history[-1].stamp_ns - stamp_ns) / NANOSECONDS:+.3f} s of it"
+            )
+        return _between(history[index - 1], history[index], stamp_ns).matrix()
 
-    def _manager(self) -> Any:
-        from pytransform3d.transform_manager import StaticTransform, TemporalTransformManager
-
-        manager = TemporalTransformManager()
-        for (child, parent), T_parent_child in self._static.items():
-            manager.add_transform(child, parent, StaticTransform(T_parent_child))
-        return manager
-
-    def _spans(self, stamp_ns: int) -> str:
-        return "; ".join(
-            f"{child} in {parent} from {(history[0][0] - stamp_ns) / 1e9:+.3f} s "
-            f"to {(history[-1][0] - stamp_ns) / 1e9:+.3f} s of it"
-            for (child, parent), history in self._moving.items()
-        )
+    def _unconnected(self, target_frame: str, source_frame: str) -> str:
+        frames = sorted({*self._parents, *self._parents.values()})
+        known = ", ".join(frames) or "none"
+        return f"no transform from {source_frame!r} to {target_frame!r}; frames known: {known}"
 
 
-def _position_and_quaternion(transform: TransformStamped) -> tuple[float, ...]:
-    """Give x y z qw qx qy qz, the order of pytransform3d."""
+@dataclass(frozen=True)
+class _Pose:
+    """Where a frame is in its parent: position x y z [m] and unit quaternion w x y z."""
+
+    stamp_ns: int
+    position: Float64
+    quaternion: Float64
+
+    def matrix(self) -> Float64:
+        """T_parent_child (4, 4)."""
+        from pytransform3d.transformations import transform_from_pq
+
+        return np.asarray(transform_from_pq(np.concatenate([self.position, self.quaternion])), np.float64)
+
+
+def _between(before: _Pose, after: _Pose, stamp_ns: int) -> _Pose:
+    from pytransform3d.rotations import quaternion_slerp
+
+    share = (stamp_ns - before.stamp_ns) / (after.stamp_ns - before.stamp_ns)
+    position = before.position + share * (after.position - before.position)
+    quaternion = quaternion_slerp(before.quaternion, after.quaternion, share, shortest_path=True)
+    return _Pose(stamp_ns, position, np.asarray(quaternion))
+
+
+def _pose_ns(pose: _Pose) -> int:
+    return pose.stamp_ns
+
+
+def _stamp_ns(transform: TransformStamped) -> int:
+    stamp = transform.header.stamp
+    return int(stamp.sec * NANOSECONDS + stamp.nanosec)
+
+
+def _position_and_quaternion(transform: TransformStamped) -> tuple[Float64, Float64]:
+    """Give x y z and w x y z, the order of pytransform3d."""
     t, q = transform.transform.translation, transform.transform.rotation
-    return (t.x, t.y, t.z, q.w, q.x, q.y, q.z)
+    return np.array([t.x, t.y, t.z]), np.array([q.w, q.x, q.y, q.z])
 
 
 def matrix(transform: TransformStamped) -> Float64:
     """Give T_parent_child (4, 4) of a message; raises TransformError for a rotation of zero length."""
-    from pytransform3d.transformations import transform_from_pq
-
-    pose = np.array(_position_and_quaternion(transform))
-    if not np.isfinite(pose).all() or np.linalg.norm(pose[3:]) < 1e-6:
+    position, quaternion = _position_and_quaternion(transform)
+    pose = np.concatenate([position, quaternion])
+    if not np.isfinite(pose).all() or np.linalg.norm(quaternion) < 1e-6:
         raise TransformError(
             f"the transform of {transform.child_frame_id!r} in {transform.header.frame_id!r} holds NaN or no "
             "rotation: check its publisher"
         )
-    return np.asarray(transform_from_pq(pose), dtype=np.float64)
+    return _Pose(0, position, quaternion).matrix()

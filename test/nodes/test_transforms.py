@@ -5,10 +5,12 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from geometry_msgs.msg import TransformStamped
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from avperception.errors import TransformError
-from avperception.nodes.transforms import Pytransform3dTree, Tf2Tree, TransformTree
+from avperception.nodes.transforms import Pytransform3dTree, Tf2Tree, TransformTimeError, TransformTree
 
 SECOND = 1_000_000_000
 
@@ -109,8 +111,67 @@ def test_between_two_times_it_is_interpolated(moving_tree: TransformTree):
     T = moving_tree.lookup("odom", "lidar", 100 * SECOND + STEP + STEP // 4)
     yaw = Rotation.from_matrix(T[:3, :3]).as_euler("zyx")
     np.testing.assert_allclose(yaw, [0.25, 0, 0], atol=1e-6)
-    # Linear (tf2) and screw (pytransform3d) interpolation part by the sagitta of the arc: 25 mm at most here.
-    np.testing.assert_allclose(T[:3, 3], [1.25, 0, 2], atol=0.025)
+    np.testing.assert_allclose(T[:3, 3], [1.25, 0, 2], atol=1e-9)
+
+
+def test_a_rotation_is_interpolated_over_the_shorter_arc(tree: TransformTree):
+    """A quaternion and its negative are one rotation: publishers change the sign as they like."""
+    for index, sign in enumerate((1.0, -1.0)):
+        message = transform("odom", "base_link", yaw=0.4 * index, stamp_ns=(10 + index) * SECOND)
+        message.transform.rotation.z *= sign
+        message.transform.rotation.w *= sign
+        tree.add(message, static=False)
+    T = tree.lookup("odom", "base_link", 10 * SECOND + SECOND // 2)
+    np.testing.assert_allclose(T, matrix((0, 0, 0), 0.2), atol=1e-9)
+
+
+# -- two times, and what does not move between them ------------------------------------------------------
+
+
+def test_between_two_times_the_way_of_the_vehicle_counts(moving_tree: TransformTree):
+    """A camera's image of 50 ms before the sweep: the camera was half a metre behind, turned by 0.1 rad."""
+    moving_tree.add(transform("base_link", "camera", (2, 0, 1)), static=True)
+    image_ns, sweep_ns = 100 * SECOND + STEP, 100 * SECOND + STEP + STEP // 2
+    T = moving_tree.lookup_between("camera", image_ns, "base_link", sweep_ns, "odom")
+    mount = matrix((2, 0, 1))
+    expected = np.linalg.inv(matrix((1, 0, 0), 0.2) @ mount) @ matrix((1.5, 0, 0), 0.3)
+    np.testing.assert_allclose(T, expected, atol=1e-9)
+    at_once = moving_tree.lookup_between("camera", sweep_ns, "base_link", sweep_ns, "odom")
+    np.testing.assert_allclose(at_once, np.linalg.inv(mount), atol=1e-9)
+
+
+@pytest.mark.parametrize("late", ["target", "source"])
+def test_between_two_times_of_which_one_is_not_known_yet(moving_tree: TransformTree, late: str):
+    times = {"target": 100 * SECOND, "source": 100 * SECOND, late: 101 * SECOND}
+    with pytest.raises(TransformTimeError):
+        moving_tree.lookup_between("lidar", times["target"], "base_link", times["source"], "odom")
+
+
+def test_a_fixed_frame_that_nobody_publishes_is_told_from_one_that_is_late(moving_tree: TransformTree):
+    with pytest.raises(TransformError, match="map") as caught:
+        moving_tree.lookup_between("lidar", 100 * SECOND, "base_link", 100 * SECOND + STEP, "map")
+    assert not isinstance(caught.value, TransformTimeError)
+
+
+@given(
+    st.lists(st.tuples(*[st.floats(-50, 50)] * 3, *[st.floats(-3, 3)] * 3), min_size=2, max_size=6),
+    st.floats(0, 1),
+    st.floats(0, 1),
+)
+@settings(max_examples=50, deadline=None)
+def test_there_and_back_is_the_identity(poses: list[tuple[float, ...]], first: float, second: float):
+    tree = Pytransform3dTree()
+    for index, pose in enumerate(poses):
+        message = transform("odom", "base_link", pose[:3], stamp_ns=(10 + index) * SECOND)
+        rotation = message.transform.rotation
+        rotation.x, rotation.y, rotation.z, rotation.w = Rotation.from_euler("xyz", pose[3:]).as_quat()
+        tree.add(message, static=False)
+    tree.add(transform("base_link", "camera", (1, 2, 3), yaw=0.3), static=True)
+    a_ns, b_ns = (round((10 + share * (len(poses) - 1)) * SECOND) for share in (first, second))
+    there = tree.lookup_between("camera", a_ns, "base_link", b_ns, "odom")
+    back = tree.lookup_between("base_link", b_ns, "camera", a_ns, "odom")
+    np.testing.assert_allclose(there @ back, np.eye(4), atol=1e-6)
+    np.testing.assert_allclose(there[:3, :3] @ there[:3, :3].T, np.eye(3), atol=1e-6)
 
 
 def test_a_transform_out_of_order_finds_its_place(tree: TransformTree):
@@ -158,6 +219,34 @@ def test_only_ten_seconds_of_moving_transforms_are_kept(tree: TransformTree):
     assert tree.lookup("odom", "base_link", 120 * SECOND)[0, 3] == pytest.approx(20.0)
     with pytest.raises(TransformError):
         tree.lookup("odom", "base_link", 110 * SECOND)
+
+
+def test_transforms_that_start_again_much_earlier_count_from_there(moving_tree: TransformTree):
+    """A recording that loops without a clock that tells so."""
+    for index in range(3):
+        stamp_ns = 50 * SECOND + index * STEP
+        moving_tree.add(transform("odom", "base_link", (7 + index, 0, 0), 0.0, stamp_ns), static=False)
+    assert moving_tree.lookup("odom", "base_link", 50 * SECOND + STEP)[0, 3] == pytest.approx(8.0)
+    with pytest.raises(TransformTimeError):
+        moving_tree.lookup("odom", "base_link", 100 * SECOND)
+
+
+def test_a_frame_that_gets_another_parent_hangs_on_that_one(tree: TransformTree):
+    tree.add(transform("left_mast", "camera", (1, 0, 0)), static=True)
+    tree.add(transform("right_mast", "camera", (5, 0, 0)), static=True)
+    assert tree.lookup("right_mast", "camera", SECOND)[0, 3] == 5.0
+    with pytest.raises(TransformError):
+        tree.lookup("left_mast", "camera", SECOND)
+
+
+def test_frames_in_a_circle_harm_no_other():
+    tree = Pytransform3dTree()
+    tree.add(transform("base_link", "lidar", (1, 0, 0)), static=True)
+    for parent, child in (("a", "b"), ("b", "c"), ("c", "a")):
+        tree.add(transform(parent, child), static=True)
+    assert tree.lookup("base_link", "lidar", SECOND)[0, 3] == 1.0
+    with pytest.raises(TransformError):
+        tree.lookup("base_link", "a", SECOND)
 
 
 def test_clear_forgets_what_moves_and_keeps_what_stands(moving_tree: TransformTree):
