@@ -13,7 +13,7 @@ from avperception.calibration import Coverage, image_statistics
 from avperception.calibration.conditions import condition_of
 from avperception.engines.manifest import read_manifest
 from avperception.errors import AvperceptionError, ConfigurationError
-from avperception.models import locate
+from avperception.models.library import network_path
 from avperception.nodes.diagnostics import Level, Problem
 from avperception.nodes.worker import Worker
 from avperception.pipeline.network import Network
@@ -38,8 +38,8 @@ def coverage_of(network: Network) -> Coverage | None:
     Raises ConfigurationError if that is damaged.
     """
     known: Mapping[str, Any] | None = getattr(network, "coverage", None)
-    if known is None:
-        known = _manifest_coverage(locate(network.card))
+    if known is None and (path := network_path(network.card)):
+        known = _manifest_coverage(path)
     return None if known is None else Coverage.from_dict(known)
 
 
@@ -74,6 +74,7 @@ class CoverageWatch:
         self._coverages = dict(coverages)
         self._next_s: dict[str, float] = {}
         self._looks: dict[str, deque[_Look]] = {}
+        self.looked = 0
         self._worker: Worker[tuple[str, Image]] | None = None
         if coverages:
             # An image pushed out by another camera's is as good as one not due.
@@ -110,6 +111,11 @@ class CoverageWatch:
         looks = self._recent(camera)
         return {"looks like": looks[-1].condition} if looks else {}
 
+    @property
+    def is_idle(self) -> bool:
+        """True when no image waits to be looked at."""
+        return self._worker is None or self._worker.is_idle
+
     def stop(self) -> None:
         """End the thread."""
         if self._worker is not None:
@@ -122,6 +128,7 @@ class CoverageWatch:
         except Exception:  # the camera's own worker has reported an image that cannot be converted
             return
         outside = {role: tuple(coverage.outside(statistics)) for role, coverage in self._coverages.items()}
+        self.looked += 1
         looks = self._looks.setdefault(camera, deque(maxlen=IMAGES_KEPT))
         looks.append(_Look(time.monotonic(), outside, condition_of(statistics)))
 
