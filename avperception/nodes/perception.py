@@ -71,7 +71,7 @@ class PerceptionNode(LifecycleNode):
         self.fusion: FusionStage | None = None
         self._engines: dict[str, str] = {}
         self._failure: Exception | None = None
-        self._health = HealthMonitor(self, self._settings.cameras, self.transform_source)
+        self.health = HealthMonitor(self, self._settings.cameras, self.transform_source)
         self._diagnostics = self.create_publisher(
             DiagnosticArray, "/diagnostics", qos.result(), qos_overriding_options=qos.overridable()
         )
@@ -113,7 +113,7 @@ class PerceptionNode(LifecycleNode):
         done = super().on_activate(state)
         for entry in self.inputs:
             entry.start()
-        self._health.start()
+        self.health.start()
         self.get_logger().info(
             f"active: cameras {', '.join(c.name for c in self.cameras) or 'none'}; "
             + "; ".join(f"{role} {engine}" for role, engine in self._engines.items())
@@ -124,7 +124,7 @@ class PerceptionNode(LifecycleNode):
         """Unsubscribe and publish no more."""
         for entry in self.inputs:
             entry.stop()
-        self._health.stop()
+        self.health.stop()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -201,14 +201,14 @@ class PerceptionNode(LifecycleNode):
         ]
         self.fusion.connect({camera.name: camera for camera in self.cameras})
         self.lidar = LidarChannel(self, self._settings, self._transforms, self.fusion)
-        self._health.build(self.cameras, self.lidar, self.fusion, networks)
+        self.health.build(self.cameras, self.lidar, self.fusion, networks)
 
     def _on_camera(self, result: CameraResult, image: Image) -> None:
-        self._health.on_camera(result, image)
+        self.health.on_camera(result, image)
         self._observe_camera(result, image)
 
     def _on_fused(self, result: FusedResult) -> None:
-        self._health.on_fused(result)
+        self.health.on_fused(result)
         self._observe_fused(result)
 
     def _tear_down(self) -> None:
@@ -217,7 +217,7 @@ class PerceptionNode(LifecycleNode):
         for stage in stages:
             if stage is not None:
                 stage.stop()
-        self._health.release()
+        self.health.release()
 
     def _on_static(self, message: TFMessage) -> None:
         self._on_transforms(message, static=True)
@@ -251,7 +251,7 @@ class PerceptionNode(LifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         header = header_message(self.get_clock().now().nanoseconds, "")
-        self._diagnostics.publish(diagnostic_array(header, self._health.statuses()))
+        self._diagnostics.publish(diagnostic_array(header, self.health.statuses()))
 
 
 def main(args: list[str] | None = None) -> None:

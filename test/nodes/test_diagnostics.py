@@ -3,6 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.exceptions import InvalidParameterValueException
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rig import Rig
 from sensor_msgs.msg import Image, PointCloud2
@@ -116,3 +117,22 @@ def test_an_unconfigured_node_reports_too(rig: Rig):
     messages = rig.collect(DiagnosticArray, "/diagnostics")
     rig.spin_until(lambda: messages, timeout_s=5)
     assert set(by_name(messages[-1])) == {ENGINES}
+
+
+def test_limits_that_cross_at_the_start():
+    with (
+        pytest.raises(InvalidParameterValueException, match="must not be below"),
+        Rig({"diagnostics.silence_warn": 20.0}),
+    ):
+        pass
+
+
+def test_an_inactive_node_expects_nothing(rig: Rig):
+    rig.node.trigger_configure()
+    messages = rig.collect(DiagnosticArray, "/diagnostics")
+    assert newest(rig, messages)[CAMERA].message == "inactive"
+    rig.node.trigger_activate()
+    assert newest(rig, messages)[CAMERA].message == "nothing received yet"
+    rig.node.trigger_deactivate()
+    status = newest(rig, messages)[CAMERA]
+    assert (status.level, status.message) == (DiagnosticStatus.OK, "inactive")

@@ -33,7 +33,7 @@ class HealthMonitor:
 
     def __init__(self, node: Node, cameras: Sequence[str], transform_source: Source) -> None:
         self._node = node
-        self._limits = Limits(node, cameras)
+        self.limits = Limits(node, cameras)
         self._transform_source = transform_source
         self._is_active = False
         self._clear()
@@ -45,7 +45,7 @@ class HealthMonitor:
         self._engines: dict[str, str] = {}
         self._engine_problems: list[Problem] = []
         self._coverage = CoverageWatch({})
-        self._gpu: GpuWatch | None = None
+        self.gpu: GpuWatch | None = None
 
     def build(
         self,
@@ -58,11 +58,11 @@ class HealthMonitor:
         self._cameras, self._lidar = list(cameras), lidar
         for camera in cameras:
             self._watches[camera.name] = SourceWatch(
-                camera.source, "camera_latency", self._limits, [camera.info_source]
+                camera.source, "camera_latency", self.limits, [camera.info_source]
             )
-        self._lidar_watch = SourceWatch(lidar.source, "lidar_latency", self._limits)
+        self._lidar_watch = SourceWatch(lidar.source, "lidar_latency", self.limits)
         self._fusion_watch = SourceWatch(
-            fusion.source, "fusion", self._limits, [self._transform_source], falls_silent=False
+            fusion.source, "fusion", self.limits, [self._transform_source], falls_silent=False
         )
         loaded = {role: network for role, network in networks.items() if network}
         self._engines = {role: f"{n.card.name} on {n.engine.description}" for role, n in loaded.items()}
@@ -74,13 +74,13 @@ class HealthMonitor:
             except ConfigurationError as error:
                 self._engine_problems.append(Problem(Level.WARN, f"{role}: {error}"))
         self._coverage = CoverageWatch(coverages)
-        self._gpu = GpuWatch()
+        self.gpu = GpuWatch()
 
     def release(self) -> None:
         """Let go of all that is watched, and end the threads."""
         self._coverage.stop()
-        if self._gpu is not None:
-            self._gpu.stop()
+        if self.gpu is not None:
+            self.gpu.stop()
         self._is_active = False
         self._clear()
 
@@ -98,7 +98,7 @@ class HealthMonitor:
         """A camera's result is about to be published."""
         if watch := self._watches.get(result.camera):
             watch.add_age(self._age_s(result.stamp_ns))
-        self._coverage.offer(result.camera, image, self._limits["diagnostics.coverage_period"])
+        self._coverage.offer(result.camera, image, self.limits["diagnostics.coverage_period"])
 
     def on_fused(self, result: FusedResult) -> None:
         """A sweep's result is about to be published."""
@@ -111,14 +111,14 @@ class HealthMonitor:
             watch.look()
         found = [self._camera_status(camera) for camera in self._cameras]
         if self._lidar is not None:
-            rate_hz = self._limits["diagnostics.lidar_min_rate"]
+            rate_hz = self.limits["diagnostics.lidar_min_rate"]
             problems = self._lidar_watch.problems(rate_hz) + _unmatched([self._lidar.input])
             found.append(self._status("lidar", problems, self._lidar_watch.values()))
             fusion = self._fusion_watch
             found.append(self._status("fusion", fusion.problems(), fusion.values()))
         found.append(self._engines_status())
-        if self._gpu is not None and (self._gpu.latest or self._gpu.failure):
-            found.append(self._gpu_status(self._gpu.latest, self._gpu.failure))
+        if self.gpu is not None and (self.gpu.latest or self.gpu.failure):
+            found.append(self._gpu_status(self.gpu.latest, self.gpu.failure))
         return found
 
     def _all_watches(self) -> list[SourceWatch]:
@@ -135,7 +135,7 @@ class HealthMonitor:
 
     def _camera_status(self, camera: CameraChannel) -> DiagnosticStatus:
         watch = self._watches[camera.name]
-        problems = watch.problems(self._limits[f"{camera.name}.min_rate"])
+        problems = watch.problems(self.limits[f"{camera.name}.min_rate"])
         problems += _unmatched(camera.inputs) + self._coverage.problems(camera.name)
         values = {**watch.values(), **self._coverage.values(camera.name)}
         return self._status(f"{camera.name} camera", problems, values)
@@ -162,16 +162,14 @@ class HealthMonitor:
         values = {"name": gpu.name}
         if gpu.temperature_c is not None:
             values["temperature [°C]"] = f"{gpu.temperature_c:.0f}"
-            problems += self._limits.above(
-                "gpu_temperature", gpu.temperature_c, f"{gpu.temperature_c:.0f} °C"
-            )
+            problems += self.limits.above("gpu_temperature", gpu.temperature_c, f"{gpu.temperature_c:.0f} °C")
         if gpu.memory_share is not None:
             used = f"{(gpu.memory_used_bytes or 0) / _GIB:.1f}"
             total = f"{(gpu.memory_total_bytes or 0) / _GIB:.1f}"
             values["memory used [GiB]"], values["memory total [GiB]"] = used, total
             shared = ", shared with the CPU" if gpu.is_shared else ""
             text = f"{used} of {total} GiB of memory are used{shared}"
-            problems += self._limits.above("gpu_memory", gpu.memory_share, text)
+            problems += self.limits.above("gpu_memory", gpu.memory_share, text)
         if gpu.utilization is not None:
             values["utilization [%]"] = f"{100 * gpu.utilization:.0f}"
         if gpu.clock_mhz is not None:
