@@ -43,7 +43,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"], f"{NAME}.report": ["*.jinja"]},
+    package_data={NAME: ["py.typed"], f"{NAME}.report": ["*.jinja"], f"{NAME}.ops": ["kernels/*.cu"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (str(SHARE), ["package.xml"]),
@@ -60,6 +60,9 @@ setup(
         "console_scripts": [
             "avperception = avperception.cli.main:main",
             "perception = avperception.nodes.perception:main",
+            "visualizer = avperception.nodes.visualizer:main",
+            "bag_player = avperception.nodes.bag_player:main",
+            "synthetic_road = avperception.nodes.synthetic_road:main",
         ],
     },
 )

@@ -19,6 +19,10 @@ class EngineError(AvperceptionError):
     """An inference engine cannot be made or executed."""
 
 
+class GpuLostError(EngineError):
+    """A fault on the GPU after which this process can use it no more: only a new process helps."""
+
+
 class BagError(AvperceptionError):
     """A recording cannot be read, is cut off, or cannot be written."""
 

@@ -85,13 +85,15 @@ class CameraModel:
 class Detections2D:
     """Objects in one image: `boxes` (N, 4) float32 pixels, `scores` (N,) float32, `class_ids` (N,) int32.
 
-    Sorted by falling score. `class_names[class_id]` is the name of a class.
+    Sorted by falling score. `class_names[class_id]` is the name of a class. `overflow` counts the
+    candidates that were left out before overlapping boxes were, the weakest, for there were too many.
     """
 
     boxes: Float32
     scores: Float32
     class_ids: Int32
     class_names: tuple[str, ...]
+    overflow: int = 0
 
     def __len__(self) -> int:
         return len(self.scores)

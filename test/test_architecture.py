@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 HEAVY = ("rclpy", "cv_bridge", "sensor_msgs", "vision_msgs", "cupy", "tensorrt", "tensorrt_rtx")
-WITH_ROS = ("avperception.nodes", "avperception.replay.driver")
+WITH_ROS_OR_GPU = ("avperception.nodes", "avperception.replay.driver", "avperception.ops.gpu")
 
 IMPORT_ALL = f"""
 import importlib, pkgutil, sys
@@ -18,7 +18,7 @@ import avperception
 
 def names(package):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        if module.name in {WITH_ROS!r}:
+        if module.name in {WITH_ROS_OR_GPU!r}:
             continue
         yield module.name
         if module.ispkg:

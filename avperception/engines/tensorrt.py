@@ -189,7 +189,7 @@ class TensorrtContext:
 
 def _import_cupy() -> Any:
     try:
-        import cupy  # type: ignore[import-not-found, unused-ignore]
+        import cupy
     except ImportError as error:
         raise EngineError(
             f"backend tensorrt needs CuPy ({error}): run `pip install cupy-cuda13x` (for CUDA 12 "

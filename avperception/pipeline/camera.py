@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import numpy as np
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from queue import SimpleQueue
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from avperception.ops.cpu import unpack_lanes
 from avperception.pipeline.detector import Detector, DetectorSettings
-from avperception.pipeline.device import Device
-from avperception.pipeline.lanes import lane_lines
+from avperception.pipeline.device import Device, Frame
 from avperception.pipeline.network import Network
 from avperception.pipeline.segmenter import Segmenter
-from avperception.pipeline.stopwatch import Stopwatch
-from avperception.types import CameraResult, Detections2D, Float32, Image, UInt8
+from avperception.types import CameraResult, Detections2D, Image
+
+DetectionsCallback = Callable[[Detections2D], None]
+"""Called with the detections of an image, which may be long before the rest of its result."""
+
+_NO_DETECTIONS = Detections2D(
+    np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ()
+)
 
 
 class CameraPipeline:
     """Runs the detector and the segmenter, each optional, on the images of one camera.
 
-    Not safe for several threads at once: each camera has its own pipeline and its own worker.
+    As many frames are under way as are worth it on the device. One thread submits, one (it may be the
+    same) takes the results, in the same order; each camera has its own pipeline.
     """
 
     def __init__(
@@ -28,48 +43,122 @@ class CameraPipeline:
         device: Device,
     ) -> None:
         self.name = name
-        self._device = device
+        self._slots = [
+            _FrameSlot(name, detector, segmenter, settings, device) for _ in range(device.frames_at_once)
+        ]
+        self._free: SimpleQueue[_FrameSlot] = SimpleQueue()
+        for slot in self._slots:
+            self._free.put(slot)
+
+    @property
+    def captures(self) -> int:
+        """How often the work was captured into a graph: once a slot, and again for each change of layout."""
+        return sum(slot.captures for slot in self._slots)
+
+    def submit(
+        self, image: Image, on_detections: DetectionsCallback = lambda detections: None
+    ) -> PendingResult:
+        """Begin with an image, once a frame before is done with; it need not be kept after this returns.
+
+        Every result must be taken. Raises MessageError for an image that cannot be converted and
+        EngineError when a network fails.
+        """
+        slot = self._free.get()
+        try:
+            slot.launch(image, on_detections)
+        except BaseException:
+            self._free.put(slot)
+            raise
+        return PendingResult(slot, self._free)
+
+    def process(
+        self, image: Image, on_detections: DetectionsCallback = lambda detections: None
+    ) -> CameraResult:
+        """Detect, segment and find the lane lines in one image; raises as `submit`."""
+        return self.submit(image, on_detections).result()
+
+
+class PendingResult:
+    """The result of an image that is under way."""
+
+    def __init__(self, slot: _FrameSlot, free: SimpleQueue[_FrameSlot]) -> None:
+        self._slot = slot
+        self._free = free
+
+    def result(self) -> CameraResult:
+        """Wait for the result, once; raises EngineError when the device failed."""
+        try:
+            return self._slot.wait()
+        finally:
+            self._free.put(self._slot)
+
+
+class _FrameSlot:
+    """The networks' buffers and the results of one frame under way."""
+
+    def __init__(
+        self,
+        name: str,
+        detector: Network | None,
+        segmenter: Network | None,
+        settings: DetectorSettings,
+        device: Device,
+    ) -> None:
+        self._settings = settings
         self._detector = Detector(detector, settings, device) if detector else None
         self._segmenter = Segmenter(segmenter, device) if segmenter else None
-        lane_class = segmenter.card.lane_class if segmenter else None
-        self._lane_id = segmenter.card.classes.index(lane_class) if segmenter and lane_class else None
-
-    def process(self, image: Image) -> CameraResult:
-        """Detect, segment and find the lane lines in one image.
-
-        Raises MessageError for an image that cannot be converted and EngineError when a network fails.
-        """
-        stopwatch = Stopwatch()
-        detections = Detections2D(
-            np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ()
+        self._runner = device.make_runner(self._enqueue)
+        self._empty = CameraResult(
+            camera=name,
+            stamp_ns=0,
+            frame_id="",
+            width=0,
+            height=0,
+            detections=_NO_DETECTIONS,
+            segmentation=None,
+            segmentation_classes=self._segmenter.classes if self._segmenter else (),
+            lanes=(),
         )
-        segmentation: UInt8 | None = None
+        self._result = self._empty
+        self._started_ns = 0
 
-        def detect() -> None:
-            nonlocal detections
-            if self._detector:
-                detections = self._detector(image, stopwatch)
+    @property
+    def captures(self) -> int:
+        return self._runner.captures
 
-        def segment() -> None:
-            nonlocal segmentation
-            if self._segmenter:
-                segmentation = self._segmenter(image, stopwatch)
-
-        with stopwatch.stage("camera"):
-            self._device.fork(detect, segment)
-            lanes: tuple[Float32, ...] = ()
-            if segmentation is not None and self._lane_id is not None:
-                with stopwatch.stage("lanes"):
-                    lanes = lane_lines(segmentation == self._lane_id)
-        return CameraResult(
-            camera=self.name,
+    def launch(self, image: Image, on_detections: DetectionsCallback) -> None:
+        """Begin with an image."""
+        self._started_ns = time.perf_counter_ns()
+        self._result = replace(
+            self._empty,
             stamp_ns=image.stamp_ns,
             frame_id=image.frame_id,
             width=image.width,
             height=image.height,
-            detections=detections,
-            segmentation=segmentation,
-            segmentation_classes=self._segmenter.classes if self._segmenter else (),
-            lanes=lanes,
-            stage_ms=stopwatch.stage_ms,
         )
+
+        def take(name: str, array: NDArray[Any]) -> None:
+            self._take(name, array, on_detections)
+
+        settings = (self._settings.score_threshold, self._settings.nms_threshold)
+        self._runner.launch(image, (image.encoding, image.width, image.height, *settings), take)
+
+    def wait(self) -> CameraResult:
+        """Give the result of the image, once it is there."""
+        stage_ms = dict(self._runner.wait())
+        stage_ms["camera"] = (time.perf_counter_ns() - self._started_ns) / 1e6
+        result, self._result = replace(self._result, stage_ms=stage_ms), self._empty
+        return result
+
+    def _enqueue(self, frame: Frame) -> None:
+        frame.fork(*(partial(task.enqueue, frame) for task in (self._detector, self._segmenter) if task))
+
+    def _take(self, name: str, array: NDArray[Any], on_detections: DetectionsCallback) -> None:
+        if self._detector and name == Detector.result:
+            detections = self._detector.unpack(array)
+            self._result = replace(self._result, detections=detections)
+            on_detections(detections)
+        elif name == Segmenter.result:
+            self._result = replace(self._result, segmentation=array)
+        elif name == Segmenter.lanes_result:
+            self._result = replace(self._result, lanes=unpack_lanes(array))

@@ -9,7 +9,7 @@ import numpy as np
 from avperception.engines.engine import Engine
 from avperception.models.card import ModelCard
 from avperception.ops.placement import Placement, letterbox, stretch
-from avperception.pipeline.device import Device
+from avperception.pipeline.device import Frame
 from avperception.types import Image
 
 
@@ -24,9 +24,8 @@ class Network:
 class NetworkRunner:
     """Preprocesses images into one network's input and runs it; the buffers belong to this runner."""
 
-    def __init__(self, network: Network, device: Device) -> None:
+    def __init__(self, network: Network) -> None:
         self.card = network.card
-        self.device = device
         self.context = network.engine.create_context()
         spec = self.card.input
         self._tensor = self.context.inputs[spec.tensor]
@@ -42,11 +41,11 @@ class NetworkRunner:
             return stretch(source, target)
         return letterbox(source, target, centred=self.card.input.anchor == "center")
 
-    def preprocess(self, image: Image, placement: Placement) -> None:
-        """Write the image into the network's input tensor as the card asks for it."""
+    def preprocess(self, frame: Frame, placement: Placement) -> None:
+        """Write the frame's image into the network's input tensor as the card asks for it."""
         spec = self.card.input
-        self.device.ops.preprocess(
-            image,
+        frame.ops.preprocess(
+            frame.image,
             self._tensor,
             placement,
             colour=spec.colour,

@@ -1,23 +1,24 @@
-"""Semantic segmentation of one image: preprocess, network, argmax, back to the image's size."""
+"""Semantic segmentation of one image: preprocess, network, argmax, back to the image's size, lane lines."""
 
 from __future__ import annotations
 
-import numpy as np
-
 from avperception.models.card import BACKGROUND
-from avperception.pipeline.device import Device
+from avperception.pipeline.device import Device, Frame
 from avperception.pipeline.network import Network, NetworkRunner
-from avperception.pipeline.stopwatch import Stopwatch
-from avperception.types import UNLABELLED, Image, UInt8
+from avperception.types import UNLABELLED, Array
 
 
 class Segmenter:
     """A per-pixel classifier of one camera, with one or several logit outputs."""
 
+    result = "segmentation"
+    lanes_result = "lanes"
+
     def __init__(self, network: Network, device: Device) -> None:
-        self._runner = NetworkRunner(network, device)
+        self._runner = NetworkRunner(network)
         card = network.card
         self.classes = card.classes
+        self.lane_id = card.classes.index(card.lane_class) if card.lane_class else None
         self._outputs = [self._runner.context.outputs[name] for name in card.decoder.outputs]
         ids = {name: class_id for class_id, name in enumerate(card.classes)}
         self._class_ids: list[list[int | None]] = []
@@ -25,16 +26,28 @@ class Segmenter:
             self._class_ids.append(
                 [None if position and name == BACKGROUND else ids[name] for name in channels]
             )
-        self._labels = np.full(self._outputs[0].shape[2:], UNLABELLED, dtype=np.uint8)
+        self._labels = device.full(self._outputs[0].shape[2:], UNLABELLED)
 
-    def __call__(self, image: Image, stopwatch: Stopwatch) -> UInt8:
-        """Label every pixel of the image: (height, width) uint8 class ids, at the image's own size."""
-        ops = self._runner.device.ops
+    def enqueue(self, frame: Frame) -> None:
+        """Put on the device what labels every pixel of a frame's image and traces its lane lines."""
+        image, ops = frame.image, frame.ops
         placement = self._runner.place(image)
-        with stopwatch.stage("segmenter_preprocess"):
-            self._runner.preprocess(image, placement)
-        with stopwatch.stage("segmenter_network"):
-            self._runner.context.execute()
-        with stopwatch.stage("segmenter_argmax"):
+        with frame.stage("segmenter_preprocess"):
+            self._runner.preprocess(frame, placement)
+        with frame.stage("segmenter_network"):
+            frame.execute(self._runner.context)
+        with frame.stage("segmenter_argmax"):
             ops.argmax_labels(self._outputs, self._class_ids, self._labels)
-            return ops.labels_to_image(self._labels, placement, image.width, image.height)
+            segmentation = ops.labels_to_image(self._labels, placement, image.width, image.height)
+        # A mask takes its time on the way to the host; the lane lines are traced meanwhile.
+        frame.fork(
+            lambda: frame.give(self.result, segmentation),
+            lambda: self._trace_lanes(frame, segmentation),
+        )
+
+    def _trace_lanes(self, frame: Frame, segmentation: Array) -> None:
+        if self.lane_id is None:
+            return
+        with frame.stage("lanes"):
+            packed = frame.ops.trace_lanes(segmentation, self.lane_id)
+        frame.give(self.lanes_result, packed)

@@ -11,10 +11,10 @@ from builders import bgr_image
 
 from avperception.errors import ModelError
 from avperception.models import find_card
-from avperception.pipeline.detector import Detector, DetectorSettings
+from avperception.pipeline.camera import CameraPipeline
+from avperception.pipeline.detector import DetectorSettings
 from avperception.pipeline.device import CpuDevice
 from avperception.pipeline.network import Network
-from avperception.pipeline.stopwatch import Stopwatch
 
 
 class KnownNetwork:
@@ -48,8 +48,9 @@ class KnownNetwork:
 
 
 def detect(engine: KnownNetwork, width: int, height: int) -> Any:
-    detector = Detector(Network(find_card("yolox_nano"), engine), DetectorSettings(), CpuDevice())
-    return detector(bgr_image(np.zeros((height, width, 3), np.uint8)), Stopwatch())
+    network = Network(find_card("yolox_nano"), engine)
+    pipeline = CameraPipeline("front", network, None, DetectorSettings(), CpuDevice())
+    return pipeline.process(bgr_image(np.zeros((height, width, 3), np.uint8))).detections
 
 
 def test_boxes_come_out_in_pixels_of_the_image() -> None:

@@ -7,7 +7,8 @@ from builders import camera_model, camera_mount
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avperception.pipeline.lanes import lane_lines, lane_on_ground
+from avperception.ops.cpu import lane_lines
+from avperception.pipeline.lanes import lane_on_ground
 
 HEIGHT, WIDTH = 540, 960
 

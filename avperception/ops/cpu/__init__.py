@@ -1,0 +1,46 @@
+"""The reference of every array operation, in NumPy and OpenCV on the host."""
+
+from avperception.ops.cpu.detections import (
+    boxes_to_image,
+    decode_yolox,
+    non_maximum_suppression,
+    pack_detections,
+    yolox_grid,
+    yolox_strides,
+)
+from avperception.ops.cpu.images import interleaved, preprocess, to_bgr
+from avperception.ops.cpu.labels import argmax_labels, labels_to_image
+from avperception.ops.cpu.lanes import lane_lines, trace_lanes, unpack_lanes
+from avperception.ops.cpu.lenses import (
+    distort,
+    distortion_limit,
+    project_points,
+    undistort,
+    visible_radius,
+)
+from avperception.ops.cpu.points import ground_height, transform_points, within_range
+
+__all__ = [
+    "argmax_labels",
+    "boxes_to_image",
+    "decode_yolox",
+    "distort",
+    "distortion_limit",
+    "ground_height",
+    "interleaved",
+    "labels_to_image",
+    "lane_lines",
+    "non_maximum_suppression",
+    "pack_detections",
+    "preprocess",
+    "project_points",
+    "to_bgr",
+    "trace_lanes",
+    "transform_points",
+    "undistort",
+    "unpack_lanes",
+    "visible_radius",
+    "within_range",
+    "yolox_grid",
+    "yolox_strides",
+]

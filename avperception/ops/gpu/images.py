@@ -1,0 +1,63 @@
+"""Images to network input, on the GPU."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from avperception.ops.gpu.module import blocks, launch, suffix
+from avperception.ops.placement import Placement
+from avperception.types import Array, Float32, Image
+
+BLOCK = (32, 8)
+
+_KERNELS = {
+    "8UC3": "bgr8",
+    "8UC1": "mono8",
+    "16UC1": "mono16",
+    "yuv422_yuy2": "yuy2",
+    "yuyv": "yuy2",
+    "yuv422": "uyvy",
+}
+"""Encodings whose bytes lie as those of another one."""
+
+
+def preprocess(
+    image: Image,
+    tensor: Array,
+    placement: Placement,
+    *,
+    colour: str,
+    gain: Float32,
+    offset: Float32,
+    pad_value: float,
+) -> None:
+    """Convert, resize and normalise an image into `tensor` (1, 3, height, width), float32 or float16.
+
+    As `ops.cpu.preprocess`, in one pass; `image.data` is a CuPy array of bytes (stored rows, bytes of a row).
+    """
+    height, width = tensor.shape[2:]
+    layout = _KERNELS.get(image.encoding, image.encoding)
+    launch(
+        "preprocess",
+        f"preprocess_{layout}_{suffix(tensor)}",
+        (blocks(width, BLOCK[0]), blocks(height, BLOCK[1])),
+        BLOCK,
+        image.data,
+        image.width,
+        image.height,
+        image.data.strides[0],
+        tensor,
+        width,
+        height,
+        placement.left,
+        placement.top,
+        placement.width,
+        placement.height,
+        # The reciprocal of the scale, as OpenCV takes it.
+        np.float64(1.0 / (placement.width / image.width)),
+        np.float64(1.0 / (placement.height / image.height)),
+        colour == "rgb",
+        *(float(value) for value in gain),
+        *(float(value) for value in offset),
+        float(pad_value),
+    )

@@ -1,0 +1,57 @@
+"""Segmenter output to class ids in the image's size, on the GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import cupy as cp
+import numpy as np
+
+from avperception.errors import ModelError
+from avperception.ops.gpu.module import blocks, launch, suffix
+from avperception.ops.placement import Placement
+from avperception.types import Array
+
+BLOCK = 128
+MAX_OUTPUTS = 4
+PIXELS_OF_A_THREAD = 16
+
+
+def argmax_labels(outputs: Sequence[Array], class_ids: Sequence[Sequence[int | None]], labels: Array) -> None:
+    """Merge the channel-wise argmax of up to four logit tensors (1, C, H, W) into `labels` (H, W) uint8.
+
+    As `ops.cpu.argmax_labels`. Raises ModelError for more outputs.
+    """
+    if len(outputs) > MAX_OUTPUTS:
+        raise ModelError(f"a segmenter has at most {MAX_OUTPUTS} outputs on the GPU, not {len(outputs)}")
+    table = _table(tuple(tuple(ids) for ids in class_ids))
+    given = [argument for logits in outputs for argument in (logits, logits.shape[1])]
+    launch(
+        "labels", f"argmax_labels_{suffix(outputs[0])}",
+        (blocks(labels.size, BLOCK),), (BLOCK,),
+        *given, *([None, 0] * (MAX_OUTPUTS - len(outputs))), table, labels.size, labels,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _table(class_ids: tuple[tuple[int | None, ...], ...]) -> Array:
+    """The class of each channel of all outputs in GPU memory, -1 for None; made before any capture."""
+    return cp.asarray([-1 if value is None else value for ids in class_ids for value in ids], dtype=np.int16)
+
+
+def labels_to_image(labels: Array, placement: Placement, width: int, height: int) -> Array:
+    """Bring network-size labels to the image's own size (height, width), as `ops.cpu.labels_to_image`."""
+    image = cp.empty((height, width), np.uint8)
+    launch(
+        "labels", "labels_to_image",
+        (blocks(width * height, BLOCK * PIXELS_OF_A_THREAD),), (BLOCK,),
+        labels, labels.strides[0], placement.left, placement.top, placement.width, placement.height,
+        _step(placement.width, width), _step(placement.height, height), width, height, image,
+    )  # fmt: skip
+    return image
+
+
+def _step(source: int, target: int) -> int:
+    """Source pixels per target pixel in 16 bits behind the point, rounded as OpenCV's INTER_NEAREST_EXACT."""
+    return ((source << 16) + target // 2) // target

@@ -1,0 +1,68 @@
+"""The CUDA sources of the package: compiled when first used, kept by CuPy on the disk, launched by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import cupy as cp
+import numpy as np
+
+from avperception.types import Array
+
+OPTIONS = ("--std=c++17",)
+
+DELIVERY_BLOCKS = 64
+DELIVERY_THREADS = 512
+
+
+@cache
+def kernel(file: str, name: str) -> Any:
+    """Give a kernel of `kernels/FILE.cu`."""
+    return _module(file).get_function(name)
+
+
+@cache
+def _module(file: str) -> Any:
+    source = files("avperception.ops") / "kernels" / f"{file}.cu"
+    return cp.RawModule(code=source.read_text(encoding="utf-8"), options=OPTIONS)
+
+
+def launch(file: str, name: str, grid: Sequence[int], block: Sequence[int], *arguments: Any) -> None:
+    """Put a kernel on the current stream; Python's int, float and None are int32, float32 and null there."""
+    kernel(file, name)(tuple(grid), tuple(block), tuple(_argument(value) for value in arguments))
+
+
+def _argument(value: Any) -> Any:
+    if value is None:
+        return np.uint64(0)
+    if isinstance(value, bool | int):
+        return np.int32(value)
+    return np.float32(value) if isinstance(value, float) else value
+
+
+def blocks(count: int, size: int) -> int:
+    """How many blocks of `size` threads `count` things need."""
+    return -(-count // size)
+
+
+def suffix(array: Array) -> str:
+    """The ending of the kernels for this array's type, float32 or float16."""
+    return {"float32": "f32", "float16": "f16"}[array.dtype.name]
+
+
+def deliver(array: Array, addresses: Array, index: int) -> None:
+    """Write a contiguous array to pinned host memory at `addresses[index]`, a multiple of 16."""
+    grid = min(DELIVERY_BLOCKS, blocks(array.nbytes, 16 * DELIVERY_THREADS))
+    launch(
+        "deliver",
+        "deliver",
+        (max(grid, 1),),
+        (DELIVERY_THREADS,),
+        array,
+        addresses,
+        index,
+        np.int64(array.nbytes),
+    )

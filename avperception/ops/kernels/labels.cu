@@ -1,0 +1,88 @@
+// Segmenter logits to class ids in the image's size. Mirrors ops/cpu.py `argmax_labels` and `labels_to_image`.
+
+#include <cuda_fp16.h>
+
+// Channel of the largest logit, the first one winning a tie; after a NaN nothing is larger.
+template <class T>
+__device__ int winner(const T* logits, int channels, int pixel, int plane) {
+    float best = float(logits[pixel]);
+    int channel = 0;
+    for (int c = 1; c < channels; ++c) {
+        float value = float(logits[size_t(c) * plane + pixel]);
+        if (value > best) channel = c;
+        best = isnan(best) || isnan(value) ? nanf("") : fmaxf(best, value);
+    }
+    return channel;
+}
+
+// One thread a pixel. Output k has `channels_k` channels, 0 where there is none; `class_ids` holds the class of
+// each channel of all outputs one after the other, -1 to leave what an earlier output said.
+template <class T>
+__device__ void argmax_labels(const T* logits_0, int channels_0, const T* logits_1, int channels_1,
+                              const T* logits_2, int channels_2, const T* logits_3, int channels_3,
+                              const short* class_ids, int plane, unsigned char* labels) {
+    int pixel = blockIdx.x * blockDim.x + threadIdx.x;
+    if (pixel >= plane) return;
+    const T* logits[4] = {logits_0, logits_1, logits_2, logits_3};
+    const int channels[4] = {channels_0, channels_1, channels_2, channels_3};
+    int label = labels[pixel];
+    for (int k = 0; k < 4; ++k) {
+        if (!channels[k]) break;
+        int class_id = class_ids[winner(logits[k], channels[k], pixel, plane)];
+        if (class_id >= 0) label = class_id;
+        class_ids += channels[k];
+    }
+    labels[pixel] = label;
+}
+
+extern "C" __global__ void argmax_labels_f32(const float* logits_0, int channels_0, const float* logits_1,
+                                             int channels_1, const float* logits_2, int channels_2,
+                                             const float* logits_3, int channels_3, const short* class_ids,
+                                             int plane, unsigned char* labels) {
+    argmax_labels(logits_0, channels_0, logits_1, channels_1, logits_2, channels_2, logits_3, channels_3,
+                  class_ids, plane, labels);
+}
+
+extern "C" __global__ void argmax_labels_f16(const __half* logits_0, int channels_0, const __half* logits_1,
+                                             int channels_1, const __half* logits_2, int channels_2,
+                                             const __half* logits_3, int channels_3, const short* class_ids,
+                                             int plane, unsigned char* labels) {
+    argmax_labels(logits_0, channels_0, logits_1, channels_1, logits_2, channels_2, logits_3, channels_3,
+                  class_ids, plane, labels);
+}
+
+// Nearest pixel centre in fixed point of 16 bits, as OpenCV's INTER_NEAREST_EXACT.
+__device__ int nearest(int target, int step, int source_size) {
+    int start = step / 2 - source_size % 2;
+    return min(max(int((static_cast<long long>(step) * target + start) >> 16), 0), source_size - 1);
+}
+
+// One thread 16 neighbouring pixels of the image, taken as one long row; `labels` has rows of `pitch` and the
+// image in the window (left, top, window_width, window_height).
+extern "C" __global__ void labels_to_image(const unsigned char* labels, int pitch, int left, int top,
+                                           int window_width, int window_height, int step_x, int step_y, int width,
+                                           int height, unsigned char* image) {
+    long long first = 16LL * (blockIdx.x * blockDim.x + threadIdx.x);
+    long long pixels = (long long)width * height;
+    if (first >= pixels) return;
+    int y = int(first / width), x = int(first % width);
+    const unsigned char* row = labels + size_t(top + nearest(y, step_y, window_height)) * pitch + left;
+    union {
+        unsigned char bytes[16];
+        uint4 word;
+    } chunk;
+    int count = int(min(16LL, pixels - first));
+    for (int i = 0; i < 16; ++i) {
+        if (i >= count) break;
+        chunk.bytes[i] = row[nearest(x, step_x, window_width)];
+        if (++x == width && i + 1 < count) {
+            x = 0;
+            row = labels + size_t(top + nearest(++y, step_y, window_height)) * pitch + left;
+        }
+    }
+    if (count == 16) {
+        *reinterpret_cast<uint4*>(image + first) = chunk.word;
+    } else {
+        for (int i = 0; i < count; ++i) image[first + i] = chunk.bytes[i];
+    }
+}

@@ -1,0 +1,99 @@
+"""A GPU: a frame's work is captured once into a CUDA graph, and a frame is then one copy and one launch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Mapping
+from types import ModuleType
+from typing import Any
+
+from numpy.typing import NDArray
+
+from avperception.pipeline.device.cuda_errors import cuda_errors, import_cupy
+from avperception.pipeline.device.cuda_graph import FrameGraph
+from avperception.pipeline.device.device import Delivery, Work
+from avperception.types import Array, Image
+
+FRAMES_AT_ONCE = 2
+"""One frame is copied and uploaded while the one before is computed."""
+
+
+class CudaDevice:
+    """The current GPU.
+
+    `graphs` false runs every stage by itself, each timed, which is for looking at them. With `mapped` the
+    GPU reads an image where the host wrote it; without a word it does so where the two share their memory.
+    Raises EngineError where CuPy or a GPU is missing.
+    """
+
+    name = "cuda"
+    frames_at_once = FRAMES_AT_ONCE
+
+    def __init__(self, *, graphs: bool = True, mapped: bool | None = None) -> None:
+        cupy = import_cupy()
+        self.graphs = graphs
+        self.mapped = bool(cupy.cuda.Device().attributes["Integrated"]) if mapped is None else mapped
+
+    @property
+    def ops(self) -> ModuleType:
+        """The operations in CUDA."""
+        from avperception.ops import gpu
+
+        return gpu
+
+    def full(self, shape: tuple[int, ...], value: int) -> Array:
+        """Make an array of uint8 in GPU memory that holds one value."""
+        return import_cupy().full(shape, value, dtype="uint8")
+
+    def make_runner(self, work: Work) -> CudaRunner:
+        """Make a runner of this work, with streams and buffers of its own."""
+        return CudaRunner(work, self)
+
+
+class CudaRunner:
+    """One frame at a time on streams of its own; nothing is allocated while frames of one layout come."""
+
+    def __init__(self, work: Work, device: CudaDevice) -> None:
+        self._cupy = import_cupy()
+        self._work = work
+        self._device = device
+        self._stream = self._cupy.cuda.Stream(non_blocking=True)
+        # The thread that waits sleeps: it would otherwise spend a core on asking.
+        self._done = self._cupy.cuda.Event(block=True, disable_timing=True)
+        self._layout: Hashable = None
+        self._graph: FrameGraph | None = None
+        self._pending: tuple[Delivery, dict[str, NDArray[Any]], int] | None = None
+        self.captures = 0
+
+    def launch(self, image: Image, layout: Hashable, deliver: Delivery) -> None:
+        """Copy the image into pinned memory and launch the graph; captures it anew for a new layout."""
+        started_ns = time.perf_counter_ns()
+        with cuda_errors(self._cupy):
+            graph = self._graph
+            if graph is None or layout != self._layout:
+                graph = self._capture(image, layout)
+            results = graph.launch(image)
+            self._done.record(self._stream)
+        self._pending = (deliver, results, started_ns)
+
+    def wait(self) -> Mapping[str, float]:
+        """Wait without holding Python's lock, then deliver."""
+        if self._pending is None or self._graph is None:
+            return {}
+        (deliver, results, started_ns), self._pending = self._pending, None
+        with cuda_errors(self._cupy):
+            self._done.synchronize()
+            stage_ms = self._graph.stage_ms()
+        stage_ms["gpu"] = (time.perf_counter_ns() - started_ns) / 1e6
+        for name, result in results.items():
+            deliver(name, result)
+        return stage_ms
+
+    def _capture(self, image: Image, layout: Hashable) -> FrameGraph:
+        # The old graph goes first: frames of ever new sizes must not pile up in memory.
+        self._graph, self._layout = None, None
+        self._graph = FrameGraph(self._cupy, self._device.ops, self._work, image, self._stream)
+        self._graph.prepare(capture=self._device.graphs, mapped=self._device.mapped)
+        self._layout = layout
+        self.captures += 1
+        return self._graph

@@ -1,0 +1,133 @@
+"""The CUDA graph of one image layout and every buffer that it touches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avperception.ops.encodings import PIXEL_FORMATS
+from avperception.pipeline.device.cuda_frame import Branches, CudaFrame
+from avperception.pipeline.device.device import Work
+from avperception.types import Array, Image, UInt8
+
+HEADER_BYTES = 256
+"""In front of the pixels: where on the host each result of this frame goes, as addresses of 8 bytes.
+
+A graph's own addresses are fixed, while the host may hold on to the results of many frames.
+"""
+
+
+class FrameGraph:
+    """Upload, work and delivery of frames of one layout, captured once and launched for each."""
+
+    def __init__(self, cupy: Any, ops: ModuleType, work: Work, image: Image, stream: Any) -> None:
+        self._cupy = cupy
+        self._ops = ops
+        self._work = work
+        self._stream = stream
+        self._branches = Branches(cupy)
+        self._graph: Any = None
+        self._frame: CudaFrame | None = None
+        # All that the work allocates while it is captured comes from here and stays with the graph.
+        self._pool = cupy.cuda.MemoryPool()
+        self._pinned_pool = cupy.cuda.PinnedMemoryPool()
+        self._template = image
+        self._shape = stored_shape(image)
+        self._bytes = HEADER_BYTES + self._shape[0] * self._shape[1]
+        self._memory = self._pinned_pool.malloc(self._bytes)
+        pinned = np.frombuffer(self._memory, np.uint8, self._bytes)
+        self._addresses = pinned[:HEADER_BYTES].view(np.uint64)
+        self._pixels = pinned[HEADER_BYTES:].reshape(self._shape)
+        self._device: Array = None
+        self._uploads = True
+
+    def prepare(self, *, capture: bool, mapped: bool) -> None:
+        """Run the work once by itself, so that all is loaded and allocated, then capture it."""
+        cupy = self._cupy
+        self._uploads = not mapped
+        self._pixels[...] = 0
+        cupy.cuda.Device().synchronize()  # what was set up on other streams is there
+        with self._stream, cupy.cuda.using_allocator(self._pool.malloc):
+            self._device = self._mapped_array() if mapped else cupy.empty(self._bytes, np.uint8)
+            self._enqueue(deliver=False, timed=False)
+            self._stream.synchronize()
+            if not capture:
+                return
+            self._stream.begin_capture()
+            try:
+                self._enqueue(deliver=True, timed=False)
+            finally:
+                self._graph = self._stream.end_capture()
+            self._graph.upload(self._stream)
+            self._stream.synchronize()
+
+    def launch(self, image: Image) -> dict[str, NDArray[Any]]:
+        """Put one frame on the stream; gives the host arrays that will hold its results."""
+        cupy = self._cupy
+        assert self._frame is not None
+        cupy.cuda.nvtx.RangePush("copy to pinned memory")
+        np.copyto(self._pixels, stored_bytes(image, self._shape))
+        cupy.cuda.nvtx.RangePop()
+        results = {
+            name: self._host_array(array, index)
+            for index, (name, array) in enumerate(self._frame.results.items())
+        }
+        if self._graph is not None:
+            self._graph.launch(self._stream)
+        else:
+            with self._stream, cupy.cuda.using_allocator(self._pool.malloc):
+                self._enqueue(deliver=True, timed=True)
+        return results
+
+    def stage_ms(self) -> dict[str, float]:
+        """Milliseconds on the GPU by stage, where the stages ran by themselves."""
+        return self._frame.stage_ms() if self._frame and self._graph is None else {}
+
+    def _enqueue(self, *, deliver: bool, timed: bool) -> None:
+        """Put upload, work and, if wanted, the way back on the stream."""
+        self._branches.restart()
+        addresses = self._device[:HEADER_BYTES].view(np.uint64) if deliver else None
+        pixels = self._device[HEADER_BYTES:].reshape(self._shape)
+        image = replace(self._template, data=pixels)
+        frame = CudaFrame(self._cupy, self._ops, image, self._branches, addresses, timed)
+        with frame.stage("upload"):
+            self._upload()
+        self._work(frame)
+        self._frame = frame
+
+    def _upload(self) -> None:
+        if self._uploads:
+            runtime = self._cupy.cuda.runtime
+            runtime.memcpyAsync(
+                self._device.data.ptr,
+                self._memory.ptr,
+                self._bytes,
+                runtime.memcpyHostToDevice,
+                self._stream.ptr,
+            )
+
+    def _host_array(self, array: Array, index: int) -> NDArray[Any]:
+        """Pinned memory for one result, from a pool to which it returns when nobody holds the array."""
+        memory = self._pinned_pool.malloc(array.nbytes)
+        self._addresses[index] = memory.ptr
+        return np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
+
+    def _mapped_array(self) -> Array:
+        cupy = self._cupy
+        memory = cupy.cuda.UnownedMemory(self._memory.ptr, self._bytes, self._memory)
+        return cupy.ndarray(self._bytes, np.uint8, memptr=cupy.cuda.MemoryPointer(memory, 0))
+
+
+def stored_shape(image: Image) -> tuple[int, int]:
+    """Rows, and bytes a row, that an image takes in memory without padding."""
+    pixel_format = PIXEL_FORMATS[image.encoding]
+    return pixel_format.stored_rows(image.height), image.width * pixel_format.bytes_per_column
+
+
+def stored_bytes(image: Image, shape: tuple[int, int]) -> UInt8:
+    """View an image's memory as bytes (rows, bytes of a row); rows may lie apart."""
+    return image.data.view(np.uint8).reshape(shape)
