@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper, shape_inference
 
 from avperception.engines.precision.network_file import constants_to_weights, sort_nodes
 from avperception.engines.precision.request import LayerException
@@ -66,7 +66,9 @@ def convert_to_fp16(model: ModelProto, islands: Collection[str]) -> ModelProto:
     )
     _join_islands(half)
     sort_nodes(half)
-    return half
+    # The converter leaves FP32 noted for tensors that it has made FP16, which ONNX then refuses.
+    del half.graph.value_info[:]
+    return shape_inference.infer_shapes(half)
 
 
 def _values(
