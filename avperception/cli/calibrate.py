@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from avperception.bags import BagReader
 from avperception.calibration.collect import CollectionSummary
 from avperception.calibration.collect import collect as collect_set
 from avperception.calibration.report import draw_report, report_on
 from avperception.calibration.set import CalibrationSet
-
-EXIT_INTERRUPTED = 130
+from avperception.cli.progress import interruptible, stage_bar
 
 app = typer.Typer(
     help="Collect images to calibrate INT8 with, and see what they cover.", no_args_is_help=True
@@ -42,14 +37,8 @@ def collect(
     counted, as are those that look like one already chosen.
     """
     openers = [partial(BagReader, bag) for bag in bags]
-    try:
-        with _progress() as progress:
-            summary = collect_set(openers, out, count, tuple(topic or ()), force, progress)
-    except KeyboardInterrupt:
-        Console(stderr=True, soft_wrap=True).print(
-            f"interrupted: nothing was written to {out}", highlight=False
-        )
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    with interruptible(f"nothing was written to {out}"), stage_bar() as progress:
+        summary = collect_set(openers, out, count, tuple(topic or ()), force, progress)
     _say(summary, count)
 
 
@@ -94,17 +83,3 @@ def _say(summary: CollectionSummary, count: int) -> None:
 def _say_skipped(skipped: tuple[str, ...]) -> None:
     if skipped:
         typer.echo(f"skipped {len(skipped)} images: {'; '.join(skipped[:3])}", err=True)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr, shown on a terminal only; gives what updates it."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-
-        def update(stage: str, done: int, total: int) -> None:
-            bar.update(task, description=stage, completed=done, total=total)
-
-        yield update

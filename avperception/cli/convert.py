@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from avperception.bags import BagWriter, ConversionSummary, convert_kitti, convert_video
 from avperception.bags.video import CAMERA_HEIGHT_M, FOV_DEGREES
+from avperception.cli.progress import interruptible, progress_bar
 
 EXIT_FAILURES = 1
-EXIT_INTERRUPTED = 130
 SHOWN_FAILURES = 10
 
 app = typer.Typer(help="Make a rosbag2 recording (MCAP) from other data.", no_args_is_help=True)
@@ -67,14 +65,12 @@ def video(
 def _run(conversion: Conversion, target: Path, force: bool) -> None:
     """Write `target` with a progress bar and a summary line; exit 1 if something was left out."""
     begin = time.monotonic()
-    try:
-        with _progress(target.name) as progress, BagWriter(target, overwrite=force, compress=True) as writer:
-            summary = conversion(writer, progress)
-    except KeyboardInterrupt:
-        Console(stderr=True, soft_wrap=True).print(
-            f"interrupted: nothing was written to {target}", highlight=False
-        )
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    with (
+        interruptible(f"nothing was written to {target}"),
+        progress_bar(target.name) as progress,
+        BagWriter(target, overwrite=force, compress=True) as writer,
+    ):
+        summary = conversion(writer, progress)
     _report(summary, writer, time.monotonic() - begin)
     if summary.failures:
         raise typer.Exit(EXIT_FAILURES)
@@ -92,13 +88,3 @@ def _report(summary: ConversionSummary, writer: BagWriter, seconds: float) -> No
         f"{writer.path}: {summary.frames} frames{incomplete}, {writer.message_count} messages, "
         f"{megabytes:.1f} MB in {seconds:.1f} s"
     )
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, shown on a terminal only; gives what updates it."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

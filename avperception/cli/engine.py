@@ -72,6 +72,7 @@ def build(
         int | None, typer.Option(metavar="CORE", help="Deep-learning accelerator, rest on the GPU.")
     ] = None,
     sparse: Annotated[bool, typer.Option("--sparse", help="Use 2:4 sparse weights.")] = False,
+    tf32: Annotated[bool, typer.Option("--tf32", help="Let FP32 products be rounded to TF32: faster.")] = False,
     shape: Annotated[
         list[str] | None,
         typer.Option(metavar="INPUT=MIN,OPT,MAX", help="Shapes of an input with an open axis: 1x3x4x5,..."),
@@ -92,6 +93,7 @@ def build(
             optimization_level=optimization_level,
             dla_core=dla,
             sparse=sparse,
+            tf32=tf32,
             profiles=parse_profiles(shape or []),
         ),
         calibrator=calibrator,  # type: ignore[arg-type] # checked above

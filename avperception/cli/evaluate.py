@@ -8,16 +8,15 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from avperception.cli.progress import interruptible, progress_bar
 from avperception.errors import ConfigurationError
 from avperception.replay.evaluate import SCORE_THRESHOLD
 from avperception.replay.evaluate import evaluate as run_evaluation
 from avperception.replay.replay import ReplayOptions
 
 EXIT_FAILURES = 1
-EXIT_INTERRUPTED = 130
 
 
 def evaluate(
@@ -50,22 +49,13 @@ def evaluate(
         ros_args=() if params is None else ("--params-file", str(params)),
         points=points,
     )
-    console = Console(stderr=True)
-    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    try:
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task("evaluate", total=None)
-            summary = run_evaluation(
-                bags, out, options, lambda done, total: bar.update(task, completed=done, total=total)
-            )
-    except KeyboardInterrupt:
-        console.print("interrupted: nothing was scored")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    with interruptible("nothing was scored"), progress_bar("evaluating") as progress:
+        summary = run_evaluation(bags, out, options, progress)
     Console().print(_table(summary, out / "evaluation.json"))
     frames = summary["frames"]
     if frames["out"] < frames["in"] or frames["lost"]:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in frames["lost"].items())
-        console.print(
+        Console(stderr=True).print(
             f"{frames['out']} of {frames['in']} frames came out: {reasons or 'the log above says why'}",
             highlight=False,
         )

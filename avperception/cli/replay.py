@@ -7,16 +7,15 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from avperception.cli.progress import interruptible, progress_bar
 from avperception.errors import ConfigurationError
 from avperception.replay.metrics import has_failures
 from avperception.replay.replay import ReplayOptions
 from avperception.replay.replay import replay as run_replay
 
 EXIT_FAILURES = 1
-EXIT_INTERRUPTED = 130
 
 
 def replay(
@@ -39,17 +38,8 @@ def replay(
         points=points,
         max_pictures=pictures,
     )
-    console = Console(stderr=True)
-    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    try:
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task("replay", total=None)
-            summary = run_replay(
-                bag, out, options, lambda done, total: bar.update(task, completed=done, total=total)
-            )
-    except KeyboardInterrupt:
-        console.print(f"interrupted: {out} holds what was done until here", soft_wrap=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    with interruptible(f"{out} holds what was done until here"), progress_bar("replaying") as progress:
+        summary = run_replay(bag, out, options, progress)
     Console().print(_table(summary, out))
     if has_failures(summary):
         raise typer.Exit(EXIT_FAILURES)

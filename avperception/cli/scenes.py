@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from avperception.cli.progress import interruptible, progress_bar
 from avperception.errors import ConfigurationError
 from avperception.scenes import CONDITIONS, MIXED, ROADS, Rig, Scene, default_rig, write_recording
 from avperception.scenes.calibration_file import read_camera
-
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(help="A synthetic road with exact ground truth.", no_args_is_help=True)
 
@@ -63,16 +58,10 @@ def make(
         rig = replace(rig, lidar=lidar)
     scene = Scene(seed, condition, road, seconds, rig, rate)
     begin = time.monotonic()
-    try:
-        with _progress(target.name) as progress:
-            summary = write_recording(
-                scene, target, overwrite=force, compress=compress, processes=processes, progress=progress
-            )
-    except KeyboardInterrupt:
-        Console(stderr=True, soft_wrap=True).print(
-            f"interrupted: nothing was written to {target}", highlight=False
+    with interruptible(f"nothing was written to {target}"), progress_bar(target.name) as progress:
+        summary = write_recording(
+            scene, target, overwrite=force, compress=compress, processes=processes, progress=progress
         )
-        raise typer.Exit(EXIT_INTERRUPTED) from None
     spent = time.monotonic() - begin
     megabytes = target.stat().st_size / 1e6
     typer.echo(
@@ -92,13 +81,3 @@ def _rig(cameras: int, beams: int, calibrations: list[str]) -> Rig:
         models[name] = read_camera(Path(file), name)
     changed = tuple(replace(c, model=models.get(c.name, c.model)) for c in rig.cameras)
     return replace(rig, cameras=changed)
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, shown on a terminal only; gives what updates it."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
