@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from avperception import __version__
-from avperception.cli import calibrate, convert, demo, doctor, engine, evaluate, models, replay, scenes
+from avperception.cli import calibrate, convert, demo, doctor, engine, evaluate, models, replay, scenes, top
 
 EXIT_INTERRUPTED = 130
 
@@ -40,6 +40,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.add_typer(engine.app, name="engine")
 app.add_typer(calibrate.app, name="calibrate")
 app.command("doctor")(doctor.doctor)
+app.command("top")(top.top)
 
 
 @app.callback(invoke_without_command=True)
