@@ -21,12 +21,13 @@ from avperception.nodes.conversions.detections import detections_2d_message, lab
 from avperception.nodes.conversions.headers import header_message, stamp_ns
 from avperception.nodes.conversions.images import image_from_compressed, image_from_message, image_message
 from avperception.nodes.conversions.markers import lane_markers
+from avperception.nodes.ego_motion import EgoMotion
 from avperception.nodes.fusion_stage import FusionStage
 from avperception.nodes.input import Input
 from avperception.nodes.output import Output
 from avperception.nodes.parameters import NodeParameters
 from avperception.nodes.source import Source
-from avperception.nodes.transforms import TransformTree
+from avperception.nodes.stamps import StampCheck
 from avperception.nodes.worker import Worker
 from avperception.pipeline.camera import CameraPipeline
 from avperception.pipeline.fusion import CameraView
@@ -52,7 +53,7 @@ class CameraChannel:
         node: LifecycleNode,
         parameters: NodeParameters,
         pipeline: CameraPipeline,
-        transforms: TransformTree,
+        ego_motion: EgoMotion,
         fusion: FusionStage,
         on_result: Callable[[CameraResult, Image], None],
     ) -> None:
@@ -63,10 +64,13 @@ class CameraChannel:
         self._parameters = parameters
         self._target_frame = str(parameters["target_frame"])
         self._pipeline = pipeline
-        self._transforms = transforms
+        self._ego_motion = ego_motion
         self._fusion = fusion
         self._on_result = on_result
-        self._last_ns: int | None = None
+        self._stamps = StampCheck(self.source, node.get_clock(), "image")
+        self._offset_ns = parameters.nanoseconds(f"{name}.time_offset")
+        self._is_rectified = bool(parameters[f"{name}.rectified"])
+        self._form: tuple[str, ...] | None = None
         self._calibrations: OrderedDict[int, CameraModel] = OrderedDict()
         self._latest: CameraModel | None = None
         self._label_info_sent = False
@@ -97,31 +101,45 @@ class CameraChannel:
         for output in self.outputs:
             output.destroy()
 
-    def view(self, result: CameraResult) -> CameraView:
+    def is_placed(self, result: CameraResult, sweep_ns: int) -> bool:
+        """Tell whether calibration, transforms and odometry for a result are known, or still to come."""
+        model = self._model(result)
+        if model is None:
+            return False
+        frame_id = result.frame_id or model.frame_id
+        return self._ego_motion.is_known(frame_id, result.stamp_ns + self._offset_ns, sweep_ns)
+
+    def view(self, result: CameraResult, sweep_ns: int | None = None) -> CameraView:
         """Give the calibration and place of the camera for one result.
 
-        Raises MessageError `no_camera_info`, `camera_info_size` or `no_transform`.
+        The place is the camera's at the image's time, in the target frame at the sweep's; at the image's
+        without one. Raises MessageError `no_camera_info`, `camera_info_size` or `no_transform`.
         """
-        model = self._calibrations.get(result.stamp_ns, self._latest)
+        model = self._model(result)
         if model is None:
             raise MessageError("no_camera_info", "no camera_info has come yet: no 3D from this camera")
         if (model.width, model.height) != (result.width, result.height):
             raise MessageError(
                 "camera_info_size",
-                f"camera_info is for {model.width}x{model.height}, "
-                f"the image has {result.width}x{result.height}",
+                f"camera_info is for {model.width}x{model.height} pixels, ROI and binning applied, the image "
+                f"has {result.width}x{result.height}: let both come from one driver, scale K with the image",
             )
-        frame_id = result.frame_id or model.frame_id
+        taken_ns = result.stamp_ns + self._offset_ns
         try:
-            T_camera_target = self._transforms.lookup(frame_id, self._target_frame, result.stamp_ns)
+            T_camera_target = self._ego_motion.T_camera_target(
+                result.frame_id or model.frame_id, taken_ns, taken_ns if sweep_ns is None else sweep_ns
+            )
         except TransformError as error:
             raise MessageError("no_transform", str(error)) from error
         return CameraView(result, model, T_camera_target)
 
+    def _model(self, result: CameraResult) -> CameraModel | None:
+        return self._calibrations.get(result.stamp_ns, self._latest)
+
     def _on_info(self, message: CameraInfo) -> None:
         self.info_source.receive()
         try:
-            model = camera_model_from_message(message)
+            model = camera_model_from_message(message, self._is_rectified)
             self._calibrations[stamp_ns(message.header)] = model
         except MessageError as error:
             self.info_source.drop(error.reason, str(error))
@@ -132,20 +150,13 @@ class CameraChannel:
 
     def _on_image(self, message: ImageMessage | CompressedImage) -> None:
         self.source.receive()
-        try:
-            stamp = stamp_ns(message.header)
-        except MessageError as error:
-            self.source.drop(error.reason, str(error))
+        stamp = self._stamps.take(message.header)
+        if stamp is None:
             return
-        if stamp == self._last_ns:
-            self.source.drop("duplicate_stamp", "two images carry the same stamp: the second was dropped")
-            return
-        if self._last_ns is not None and stamp < self._last_ns:
-            self.source.note("time_jump", "stamps went backwards: earlier results are not paired any more")
+        if stamp.went_back:
             self._fusion.restart_camera(self.name)
-        self._last_ns = stamp
-        self._fusion.announce(self.name, stamp)
-        self._worker.submit(_Job(message, stamp, time.perf_counter_ns()))
+        self._fusion.announce(self.name, stamp.ns)
+        self._worker.submit(_Job(message, stamp.ns, time.perf_counter_ns()))
 
     def _overload(self, job: _Job) -> None:
         self.source.drop("overload", "images come faster than they are worked on: the oldest was dropped")
@@ -169,7 +180,16 @@ class CameraChannel:
         self._fusion.withdraw(self.name, job.stamp_ns)
 
     def _image(self, message: ImageMessage | CompressedImage) -> Image:
-        return image_from_compressed(message) if self._compressed else image_from_message(message)
+        image = image_from_compressed(message) if self._compressed else image_from_message(message)
+        form = (f"{image.width}x{image.height}", image.encoding, f"in frame {image.frame_id!r}")
+        if self._form not in (None, form):
+            before, now = (" ".join(entry) for entry in (self._form or (), form))
+            self.source.note(
+                "image_changed",
+                f"images were {before} and are {now} now: the driver was set anew, or two share the topic",
+            )
+        self._form = form
+        return image
 
     def _deliver(self, job: _Job, image: Image, result: CameraResult) -> None:
         start_ns = time.perf_counter_ns()
@@ -187,7 +207,8 @@ class CameraChannel:
         self.source.process({**result.stage_ms, **own_ms})
 
     def _publish(self, result: CameraResult) -> None:
-        self._detections.publish(detections_2d_message(result))
+        if self._detections.is_wanted:
+            self._detections.publish(detections_2d_message(result))
         if result.segmentation is not None:
             self._publish_label_info(result)
             if self._segmentation.is_wanted:

@@ -1,10 +1,12 @@
-"""Where cameras and lidar meet: synchronise, fuse, track, publish."""
+"""Where cameras and lidar meet: synchronise, place, fuse, track, publish."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from rclpy.lifecycle import LifecycleNode
@@ -30,13 +32,29 @@ SETS_WAITING = 4
 
 
 class ViewProvider(Protocol):
-    """Gives a camera's calibration and place for one of its results, or a MessageError that says why not."""
+    """Knows a camera's calibration and where it was."""
 
-    def view(self, result: CameraResult) -> CameraView: ...
+    def is_placed(self, result: CameraResult, sweep_ns: int) -> bool:
+        """Tell whether `view` has all that it needs; False while more may still come."""
+        ...
+
+    def view(self, result: CameraResult, sweep_ns: int | None = None) -> CameraView:
+        """Give calibration and place for a result, or raise a MessageError that says why not."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Job:
+    synced: SyncedSet
+    views: list[CameraView]
 
 
 class FusionStage:
-    """Pairs results of all sources, fuses them on a thread of its own and publishes the 3D outputs."""
+    """Pairs results of all sources, fuses them on a thread of its own and publishes the 3D outputs.
+
+    A set in which a camera's transform or calibration is missing waits for it until `sync.timeout` after
+    its sweep came. What did not come in that time is not waited for again until it has come after all.
+    """
 
     def __init__(
         self,
@@ -45,22 +63,26 @@ class FusionStage:
         on_fused: Callable[[FusedResult], None],
     ) -> None:
         self.source = Source("fusion", node.get_logger())
+        self._clock = node.get_clock()
         self._parameters = parameters
         self._target_frame = str(parameters["target_frame"])
+        self._timeout_ns = parameters.nanoseconds("sync.timeout")
         self._on_fused = on_fused
         self._views: Mapping[str, ViewProvider] = {}
+        self._given_up: dict[str, tuple[CameraResult, int]] = {}
         self._lock = threading.Lock()
         self._synchronizer = Synchronizer(
             {camera: parameters.nanoseconds(f"{camera}.time_offset") for camera in parameters.cameras},
-            SyncSettings(parameters.nanoseconds("sync.max_interval"), parameters.nanoseconds("sync.timeout")),
+            SyncSettings(parameters.nanoseconds("sync.max_interval"), self._timeout_ns),
         )
+        self._unplaced: deque[SyncedSet] = deque()
         self._tracker = Tracker(parameters.tracker)
         self._tracker_ns = 0
         self._detections = Output(node, Detection3DArray, "~/output/detections_3d")
         self._points = Output(node, PointCloud2, "~/output/points_labelled")
         self._markers = Output(node, MarkerArray, "~/markers")
         self.outputs = (self._detections, self._points, self._markers)
-        self._worker: Worker[SyncedSet] = Worker("fusion", self._handle, self._overload, SETS_WAITING)
+        self._worker: Worker[_Job] = Worker("fusion", self._handle, self._overload, SETS_WAITING)
 
     def connect(self, views: Mapping[str, ViewProvider]) -> None:
         """Tell where each camera's calibration is to be had."""
@@ -81,26 +103,32 @@ class FusionStage:
         with self._lock:
             self._submit(self._synchronizer.add_camera(result))
 
-    def add_lidar(self, result: LidarResult, now_ns: int) -> None:
+    def add_lidar(self, result: LidarResult, arrived_ns: int) -> None:
         """A sweep is ready."""
         self.source.receive()
         with self._lock:
-            self._submit(self._synchronizer.add_lidar(result, now_ns))
+            self._submit(self._synchronizer.add_lidar(result, arrived_ns))
 
     def expire(self, now_ns: int) -> None:
-        """Let go of sweeps that have waited long enough."""
+        """Let go of sweeps that have waited long enough, or whose transforms have come."""
         with self._lock:
             self._submit(self._synchronizer.expire(now_ns))
 
     def restart_camera(self, camera: str) -> None:
-        """This camera's stamps went backwards: its earlier results are of another time."""
+        """This camera's stamps went backwards: what comes now is of another time."""
         with self._lock:
             self._synchronizer.restart_camera(camera)
 
     def restart_lidar(self) -> None:
-        """The sweeps' stamps or the clock went backwards: those that wait go out now."""
+        """The sweeps' stamps went backwards: what comes now is of another time."""
         with self._lock:
-            self._submit(self._synchronizer.restart_lidar())
+            self._synchronizer.restart_lidar()
+
+    def restart_clock(self, now_ns: int) -> None:
+        """The node's clock went backwards or became another one: what waits does so from now on."""
+        with self._lock:
+            self._synchronizer.restart_clock(now_ns)
+            self._unplaced = deque(replace(synced, arrived_ns=now_ns) for synced in self._unplaced)
 
     @property
     def is_idle(self) -> bool:
@@ -113,26 +141,57 @@ class FusionStage:
             output.destroy()
 
     def _submit(self, sets: list[SyncedSet]) -> None:
-        for synced in sets:
-            self._worker.submit(synced)
+        """Hand on all sets, in their order, whose cameras' places are known or not waited for."""
+        self._unplaced.extend(sets)
+        now_ns = self._clock.now().nanoseconds if self._unplaced else 0
+        while self._unplaced:
+            synced = self._unplaced[0]
+            is_late = now_ns - synced.arrived_ns >= self._timeout_ns
+            unplaced = self._find_unplaced(synced)
+            awaited = unplaced and not is_late and len(self._unplaced) <= SETS_WAITING
+            if awaited and any(self._is_waited_for(result) for result in unplaced):
+                return
+            sweep_ns = synced.lidar.stamp_ns
+            self._given_up = {result.camera: (result, sweep_ns) for result in unplaced}
+            self._unplaced.popleft()
+            self._worker.submit(_Job(synced, self._find_views(synced)))
 
-    def _overload(self, synced: SyncedSet) -> None:
+    def _find_unplaced(self, synced: SyncedSet) -> list[CameraResult]:
+        sweep_ns = synced.lidar.stamp_ns
+        return [r for r in synced.cameras if not self._views[r.camera].is_placed(r, sweep_ns)]
+
+    def _is_waited_for(self, result: CameraResult) -> bool:
+        """Tell whether a camera's place can be expected: what was given up before has come after all."""
+        before = self._given_up.get(result.camera)
+        return before is None or self._views[result.camera].is_placed(*before)
+
+    def _find_views(self, synced: SyncedSet) -> list[CameraView]:
+        views = []
+        for result in synced.cameras:
+            try:
+                views.append(self._views[result.camera].view(result, synced.lidar.stamp_ns))
+            except MessageError as error:
+                self.source.drop(f"{error.reason}_{result.camera}", f"camera {result.camera}: {error}")
+        return views
+
+    def _overload(self, job: _Job) -> None:
         self.source.drop("overload", "sweeps come faster than they are fused: the oldest was dropped")
 
-    def _handle(self, synced: SyncedSet) -> None:
+    def _handle(self, job: _Job) -> None:
         try:
-            self._fuse(synced)
+            self._fuse(job)
         except Exception as error:  # a bad set must not end the thread; it is counted and shown
             self.source.drop("internal_error", f"fusing a sweep failed: {error!r}")
 
-    def _fuse(self, synced: SyncedSet) -> None:
+    def _fuse(self, job: _Job) -> None:
+        synced = job.synced
         for camera in synced.missing:
             self.source.drop(
                 f"missing_{camera}", f"no image of camera {camera} for a sweep: fused without it"
             )
         stopwatch = Stopwatch()
         with stopwatch.stage("fusion"):
-            detections = fuse(synced.lidar, self._find_views(synced), self._parameters.fusion)
+            detections = fuse(synced.lidar, job.views, self._parameters.fusion)
         with stopwatch.stage("tracker"):
             if synced.lidar.stamp_ns < self._tracker_ns:
                 self._tracker.reset()
@@ -152,19 +211,12 @@ class FusionStage:
         publish_ms = (time.perf_counter_ns() - start_ns) / 1e6
         self.source.process({**stopwatch.stage_ms, "fusion_publish": publish_ms})
 
-    def _find_views(self, synced: SyncedSet) -> list[CameraView]:
-        views = []
-        for camera in synced.cameras:
-            try:
-                views.append(self._views[camera.camera].view(camera))
-            except MessageError as error:
-                self.source.drop(f"{error.reason}_{camera.camera}", f"camera {camera.camera}: {error}")
-        return views
-
     def _publish(self, result: FusedResult) -> None:
         self._on_fused(result)
-        self._detections.publish(detections_3d_message(result))
-        if self._points.is_wanted:
-            self._points.publish(labelled_cloud_message(result))
-        if self._markers.is_wanted:
-            self._markers.publish(detection_markers(result))
+        for output, make in (
+            (self._detections, detections_3d_message),
+            (self._points, labelled_cloud_message),
+            (self._markers, detection_markers),
+        ):
+            if output.is_wanted:
+                output.publish(make(result))

@@ -16,6 +16,7 @@ from avperception.nodes.fusion_stage import FusionStage
 from avperception.nodes.input import Input
 from avperception.nodes.parameters import NodeParameters
 from avperception.nodes.source import Source
+from avperception.nodes.stamps import StampCheck
 from avperception.nodes.transforms import TransformTree
 from avperception.nodes.worker import Worker
 from avperception.pipeline.lidar import LidarPipeline
@@ -54,7 +55,7 @@ class LidarChannel:
         self._transforms = transforms
         self._fusion = fusion
         self._pipeline = LidarPipeline(parameters.lidar)
-        self._last_ns: int | None = None
+        self._stamps = StampCheck(self.source, node.get_clock(), "sweep")
         self._without_transform: deque[tuple[PointCloud2, int]] = deque()
         self._worker: Worker[_Job] = Worker("lidar", self._handle, self._overload, SWEEPS_WAITING)
         self.input = Input(node, PointCloud2, "~/input/points", self._on_points)
@@ -66,11 +67,9 @@ class LidarChannel:
             if not self._submit(message, arrived_ns, last_try=now_ns - arrived_ns >= self._timeout_ns):
                 self._without_transform.append((message, arrived_ns))
 
-    def restart(self) -> None:
-        """Time went backwards: what waits for a transform waits for one of another time."""
-        while self._without_transform:
-            self._give_up(self._without_transform.popleft()[0])
-        self._fusion.restart_lidar()
+    def restart_clock(self, now_ns: int) -> None:
+        """The node's clock went backwards or became another one: what waits does so from now on."""
+        self._without_transform = deque((message, now_ns) for message, _ in self._without_transform)
 
     @property
     def is_idle(self) -> bool:
@@ -83,18 +82,14 @@ class LidarChannel:
 
     def _on_points(self, message: PointCloud2) -> None:
         self.source.receive()
-        try:
-            stamp = stamp_ns(message.header)
-        except MessageError as error:
-            self.source.drop(error.reason, str(error))
+        stamp = self._stamps.take(message.header)
+        if stamp is None:
             return
-        if stamp == self._last_ns:
-            self.source.drop("duplicate_stamp", "two sweeps carry the same stamp: the second was dropped")
-            return
-        if self._last_ns is not None and stamp < self._last_ns:
-            self.source.note("time_jump", "stamps went backwards: what was pending is published, tracks end")
-            self.restart()
-        self._last_ns = stamp
+        if stamp.went_back:
+            # What waits for a transform waits for one of another time.
+            while self._without_transform:
+                self._give_up(self._without_transform.popleft()[0])
+            self._fusion.restart_lidar()
         now_ns = self._node.get_clock().now().nanoseconds
         if not self._submit(message, now_ns, last_try=self._timeout_ns == 0):
             self._without_transform.append((message, now_ns))

@@ -72,6 +72,12 @@ NODE = (
         allowed=("strict", "rebuild"),
     ),
     Spec("threads", 0, "CPU threads a network uses, 0 for all cores.", 0, 256),
+    Spec(
+        "fusion.fixed_frame",
+        "odom",
+        "Frame in which /tf tells how the vehicle moves: what it moves between an image and the sweep is "
+        "taken out, '' for never.",
+    ),
     Spec("sync.max_interval", 0.05, "Longest time between a sweep and an image of one set [s].", 0.0, 1.0),
     Spec("sync.timeout", 0.1, "Longest time a sweep waits for images or its transform [s].", 0.0, 10.0),
 )
@@ -103,7 +109,18 @@ def camera_specs(camera: str) -> tuple[Spec, ...]:
     """Give the parameters of one camera."""
     return (
         Spec(f"{camera}.transport", "raw", "How its images come.", allowed=("raw", "compressed")),
-        Spec(f"{camera}.time_offset", 0.0, "Added to its stamps when they are paired [s].", -10.0, 10.0),
+        Spec(
+            f"{camera}.rectified",
+            False,
+            "Its images are rectified already: camera_info's P is used, not K and D.",
+        ),
+        Spec(
+            f"{camera}.time_offset",
+            0.0,
+            "Added to its stamps to get the time when the images were taken [s].",
+            -10.0,
+            10.0,
+        ),
     )
 
 

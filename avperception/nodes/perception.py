@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, JumpThreshold, TimeJump
+from rclpy.clock import Clock, ClockChange, JumpThreshold, TimeJump
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -21,6 +21,7 @@ from avperception.nodes import qos
 from avperception.nodes.camera_channel import CameraChannel
 from avperception.nodes.conversions.headers import header_message
 from avperception.nodes.diagnostics import diagnostic_array
+from avperception.nodes.ego_motion import EgoMotion
 from avperception.nodes.fusion_stage import FusionStage
 from avperception.nodes.health import HealthMonitor
 from avperception.nodes.input import Input
@@ -83,7 +84,7 @@ class PerceptionNode(LifecycleNode):
         # On simulated time a timer may skip moments: each step of the clock is looked at, so that a
         # replay gives the same sets on a fast and on a slow machine.
         threshold = JumpThreshold(
-            min_forward=Duration(nanoseconds=1), min_backward=Duration(nanoseconds=-1), on_clock_change=False
+            min_forward=Duration(nanoseconds=1), min_backward=Duration(nanoseconds=-1), on_clock_change=True
         )
         self._jump_handle = self.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
 
@@ -188,12 +189,19 @@ class PerceptionNode(LifecycleNode):
         }
         device = CpuDevice()
         self.fusion = FusionStage(self, self._settings, self._on_fused)
+        ego_motion = EgoMotion(
+            self._transforms,
+            str(self._settings["target_frame"]),
+            str(self._settings["fusion.fixed_frame"]),
+            self.fusion.source,
+            self.get_logger(),
+        )
         self.cameras = [
             CameraChannel(
                 self,
                 self._settings,
                 CameraPipeline(name, detector, segmenter, self._settings.detector, device),
-                self._transforms,
+                ego_motion,
                 self.fusion,
                 self._on_camera,
             )
@@ -232,13 +240,19 @@ class PerceptionNode(LifecycleNode):
                 self._transforms.add(transform, static)
             except TransformError as error:
                 self.transform_source.drop("bad_transform", str(error))
-        if self.lidar:
-            self.lidar.retry(self.get_clock().now().nanoseconds)
+        self._expire()
 
     def _on_jump(self, jump: TimeJump) -> None:
-        if jump.delta is not None and jump.delta.nanoseconds < 0:
+        is_same_clock = jump.clock_change in (
+            ClockChange.ROS_TIME_NO_CHANGE,
+            ClockChange.SYSTEM_TIME_NO_CHANGE,
+        )
+        if not is_same_clock or jump.delta.nanoseconds < 0:
+            now_ns = self.get_clock().now().nanoseconds
             if self.lidar:
-                self.lidar.restart()
+                self.lidar.restart_clock(now_ns)
+            if self.fusion:
+                self.fusion.restart_clock(now_ns)
             self._transforms.clear()
         self._expire()
 

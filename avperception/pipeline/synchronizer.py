@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from avperception.types import CameraResult, LidarResult
 
@@ -24,11 +24,32 @@ class SyncSettings:
 
 @dataclass(frozen=True)
 class SyncedSet:
-    """One sweep with the nearest result of each camera; `missing` names the cameras without one."""
+    """One sweep with the nearest result of each camera; `missing` names the cameras without one.
+
+    `arrived_ns` is when the sweep came, in the clock of `Synchronizer.expire`.
+    """
 
     lidar: LidarResult
     cameras: tuple[CameraResult, ...]
     missing: tuple[str, ...]
+    arrived_ns: int = 0
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """When a sensor looked: its stamp, on its `lap`, after so many `jumps` of all sensors.
+
+    Stamps that go backwards begin a lap. Two sensors of a recording that loops begin theirs one after the
+    other, in any order: what is of one lap belongs together. One sensor that jumps by itself parts the laps
+    for good: then what came without a jump in between belongs together.
+    """
+
+    stamp_ns: int
+    lap: int
+    jumps: int
+
+    def is_of_one_time_with(self, other: _Moment) -> bool:
+        return self.lap == other.lap or self.jumps == other.jumps
 
 
 @dataclass
@@ -36,16 +57,25 @@ class _Camera:
     """What is known of one camera: results at hand, images still in work, and whether it is alive."""
 
     offset_ns: int = 0
-    results: deque[tuple[int, CameraResult]] = field(default_factory=lambda: deque(maxlen=RESULTS_KEPT))
-    in_work: set[int] = field(default_factory=set)
-    last_ns: int | None = None
+    results: deque[tuple[_Moment, CameraResult]] = field(default_factory=lambda: deque(maxlen=RESULTS_KEPT))
+    in_work: list[_Moment] = field(default_factory=list)
+    lap: int = 0
+    last: _Moment | None = None
     period_ns: int | None = None
     absent: bool = False
+
+    def take(self, stamp_ns: int) -> _Moment | None:
+        """Take the image with this stamp out of work, the older one of two laps first."""
+        found = next((moment for moment in self.in_work if moment.stamp_ns == stamp_ns), None)
+        if found is not None:
+            self.in_work.remove(found)
+        return found
 
 
 @dataclass
 class _Sweep:
     lidar: LidarResult
+    moment: _Moment
     arrived_ns: int
 
 
@@ -64,34 +94,36 @@ class Synchronizer:
         self.settings = settings
         self._cameras = {name: _Camera(offset) for name, offset in offsets_ns.items()}
         self._sweeps: deque[_Sweep] = deque()
+        self._lap = 0
+        self._jumps = 0
 
     def announce(self, camera: str, stamp_ns: int) -> None:
         """An image with this stamp has arrived and is being worked on."""
         state = self._cameras[camera]
-        stamp_ns += state.offset_ns
-        if state.last_ns is not None and stamp_ns > state.last_ns:
-            state.period_ns = stamp_ns - state.last_ns
-        state.last_ns = stamp_ns
-        state.in_work.add(stamp_ns)
+        moment = _Moment(stamp_ns + state.offset_ns, state.lap, self._jumps)
+        if state.last is not None and moment.stamp_ns > state.last.stamp_ns:
+            state.period_ns = moment.stamp_ns - state.last.stamp_ns
+        state.last = moment
+        state.in_work.append(moment)
         state.absent = False
 
     def withdraw(self, camera: str, stamp_ns: int) -> list[SyncedSet]:
         """The announced image gave no result; gives the sets that need not wait for it any more."""
         state = self._cameras[camera]
-        state.in_work.discard(stamp_ns + state.offset_ns)
+        state.take(stamp_ns + state.offset_ns)
         return self._release(now_ns=None)
 
     def add_camera(self, result: CameraResult) -> list[SyncedSet]:
         """Take the result of an announced image; gives the sets that are now complete."""
         state = self._cameras[result.camera]
         stamp_ns = result.stamp_ns + state.offset_ns
-        state.in_work.discard(stamp_ns)
-        state.results.append((stamp_ns, result))
+        moment = state.take(stamp_ns) or _Moment(stamp_ns, state.lap, self._jumps)
+        state.results.append((moment, result))
         return self._release(now_ns=None)
 
     def add_lidar(self, lidar: LidarResult, now_ns: int) -> list[SyncedSet]:
         """Take a sweep that arrived at `now_ns`, in the clock of `expire`; gives the complete sets."""
-        self._sweeps.append(_Sweep(lidar, now_ns))
+        self._sweeps.append(_Sweep(lidar, _Moment(lidar.stamp_ns, self._lap, self._jumps), now_ns))
         return self._release(now_ns)
 
     def expire(self, now_ns: int) -> list[SyncedSet]:
@@ -99,15 +131,21 @@ class Synchronizer:
         return self._release(now_ns)
 
     def restart_camera(self, camera: str) -> None:
-        """Forget this camera's results, for its stamps went backwards."""
+        """This camera's stamps went backwards: what comes now is paired with sweeps of that time."""
         state = self._cameras[camera]
-        self._cameras[camera] = _Camera(state.offset_ns, in_work=state.in_work)
+        self._jumps += 1
+        state.lap += 1
+        state.last = state.period_ns = None
 
-    def restart_lidar(self) -> list[SyncedSet]:
-        """Give the sweeps that wait with what they have, for their stamps or the clock went backwards."""
-        waiting = [self._set_of(sweep) for sweep in self._sweeps]
-        self._sweeps.clear()
-        return waiting
+    def restart_lidar(self) -> None:
+        """The sweeps' stamps went backwards: those that come now are paired with images of that time."""
+        self._jumps += 1
+        self._lap += 1
+
+    def restart_clock(self, now_ns: int) -> None:
+        """The clock of `expire` has jumped to `now_ns`: what waits does so from now on."""
+        for sweep in self._sweeps:
+            sweep.arrived_ns = now_ns
 
     def _release(self, now_ns: int | None) -> list[SyncedSet]:
         sets = []
@@ -115,9 +153,8 @@ class Synchronizer:
             sweep = self._sweeps[0]
             expired = now_ns is not None and now_ns - sweep.arrived_ns >= self.settings.timeout_ns
             full = len(self._sweeps) > SWEEPS_KEPT
-            sweep_ns = sweep.lidar.stamp_ns
-            in_work = [name for name in self._cameras if self._is_in_work(name, sweep_ns)]
-            due = [name for name in self._cameras if self._is_due(name, sweep_ns)]
+            in_work = [name for name in self._cameras if self._is_in_work(name, sweep.moment)]
+            due = [name for name in self._cameras if self._is_due(name, sweep.moment)]
             if not full and (in_work or (due and not expired)):
                 break
             if expired:
@@ -126,40 +163,74 @@ class Synchronizer:
             self._sweeps.popleft()
         return sets
 
-    def _is_in_work(self, camera: str, sweep_ns: int) -> bool:
+    def _is_in_work(self, camera: str, sweep: _Moment) -> bool:
         """Tell whether an image that has arrived will give a nearer result than the one at hand."""
-        distance = self._distance_at_hand(camera, sweep_ns)
-        return any(abs(stamp - sweep_ns) < distance for stamp in self._cameras[camera].in_work)
+        distance = self._distance_at_hand(camera, sweep)
+        return any(
+            image.is_of_one_time_with(sweep) and abs(image.stamp_ns - sweep.stamp_ns) < distance
+            for image in self._cameras[camera].in_work
+        )
 
-    def _is_due(self, camera: str, sweep_ns: int) -> bool:
+    def _is_due(self, camera: str, sweep: _Moment) -> bool:
         """Tell whether an image that has not arrived may be nearer than the one at hand."""
         state = self._cameras[camera]
-        distance = self._distance_at_hand(camera, sweep_ns)
         if state.absent:
             return False
+        last = state.last
+        # A camera that is still to jump, or to begin, will deliver; one that is past the sweep will not.
+        will_jump = state.lap < sweep.lap
+        if last is None or not last.is_of_one_time_with(sweep):
+            return will_jump or state.lap == sweep.lap
+        distance = self._distance_at_hand(camera, sweep)
         if distance > self.settings.max_interval_ns:
-            return state.last_ns is None or state.last_ns <= sweep_ns + self.settings.max_interval_ns
-        next_ns = (
-            None if state.last_ns is None or state.period_ns is None else state.last_ns + state.period_ns
-        )
-        return next_ns is not None and abs(next_ns - sweep_ns) < distance
+            return will_jump or last.stamp_ns <= sweep.stamp_ns + self.settings.max_interval_ns
+        next_ns = None if state.period_ns is None else last.stamp_ns + state.period_ns
+        return next_ns is not None and abs(next_ns - sweep.stamp_ns) < distance
 
-    def _distance_at_hand(self, camera: str, sweep_ns: int) -> int:
+    def _distance_at_hand(self, camera: str, sweep: _Moment) -> int:
         """Time between a sweep and the nearest result, just over the interval when none can be paired."""
-        stamps = (abs(stamp - sweep_ns) for stamp, _ in self._cameras[camera].results)
-        return min([*stamps, self.settings.max_interval_ns + 1])
+        nearest = self._nearest(camera, sweep)
+        if nearest is None:
+            return self.settings.max_interval_ns + 1
+        return abs(nearest[0].stamp_ns - sweep.stamp_ns)
+
+    def _nearest(self, camera: str, sweep: _Moment) -> tuple[_Moment, CameraResult] | None:
+        """The result at hand that is nearest to a sweep, None when none can be paired."""
+        near = [
+            (moment, result)
+            for moment, result in self._cameras[camera].results
+            if moment.is_of_one_time_with(sweep)
+            and abs(moment.stamp_ns - sweep.stamp_ns) <= self.settings.max_interval_ns
+        ]
+        return min(near, key=lambda pair: abs(pair[0].stamp_ns - sweep.stamp_ns), default=None)
 
     def _set_of(self, sweep: _Sweep) -> SyncedSet:
-        sweep_ns = sweep.lidar.stamp_ns
         found: list[CameraResult] = []
         missing: list[str] = []
-        for name, state in self._cameras.items():
-            near = [r for r in state.results if abs(r[0] - sweep_ns) <= self.settings.max_interval_ns]
-            if near:
-                found.append(min(near, key=lambda r: abs(r[0] - sweep_ns))[1])
-            else:
+        for name in self._cameras:
+            nearest = self._nearest(name, sweep.moment)
+            if nearest is None:
                 missing.append(name)
-        return SyncedSet(sweep.lidar, tuple(found), tuple(missing))
+            else:
+                found.append(nearest[1])
+                self._join_laps(name, nearest[0], sweep.moment)
+        return SyncedSet(sweep.lidar, tuple(found), tuple(missing), sweep.arrived_ns)
+
+    def _join_laps(self, camera: str, image: _Moment, sweep: _Moment) -> None:
+        """Count a camera's laps as the lidar's again, after one of the two had jumped by itself."""
+        state = self._cameras[camera]
+        shift = sweep.lap - image.lap
+
+        def shifted(moment: _Moment) -> _Moment:
+            return replace(moment, lap=moment.lap + shift) if moment.lap >= image.lap else moment
+
+        if not shift:
+            return
+        state.lap += shift
+        state.last = shifted(state.last) if state.last else None
+        state.in_work = [shifted(moment) for moment in state.in_work]
+        results = [(shifted(moment), result) for moment, result in state.results]
+        state.results = deque(results, maxlen=RESULTS_KEPT)
 
     def _mark_absent(self, cameras: list[str]) -> None:
         for name in cameras:

@@ -41,9 +41,9 @@ def test_without_camera_info_there_are_2d_results_and_the_reason_for_no_3d():
         road.send("/tf_static", transform("base_link", "lidar"))
         road.send("/tf_static", transform("base_link", "front_camera_optical"))
         assert len(road.send(IMAGE, image(START)).cameras) == 1
-        assert len(road.send(POINTS, sweep(START)).fused) == 1
+        assert not road.send(POINTS, sweep(START)).fused, "it may still come"
+        assert len(road.wait(STEP).fused) == 1
         assert road.dropped()["no_camera_info_front"] == 1
-        road.wait(STEP)
         road.send(INFO, camera_info(road.now_ns))
         road.send(IMAGE, image(road.now_ns))
         road.send(POINTS, sweep(road.now_ns))
@@ -83,7 +83,54 @@ def test_a_camera_without_a_transform_is_told_and_its_sweep_fused_without_it(roa
     message = image(START)
     message.header.frame_id = "unknown_camera"
     assert len(road.send(IMAGE, message).cameras) == 1
-    assert len(road.send(POINTS, sweep(START)).fused) == 1
+    assert not road.send(POINTS, sweep(START)).fused, "it may still come"
+    assert len(road.wait(STEP).fused) == 1
+    assert road.dropped() == Counter({"no_transform_front": 1})
+
+
+def test_a_frame_that_is_unknown_to_tf_delays_one_sweep_and_no_more(road: Road):
+    for index in range(5):
+        message = image(road.now_ns)
+        message.header.frame_id = "unknown_camera"
+        road.send(IMAGE, message)
+        fused = road.send(POINTS, sweep(road.now_ns)).fused
+        assert len(fused) == (index > 0)
+        road.wait(STEP)
+    assert len(road.fused) == 5
+    assert road.dropped() == Counter({"no_transform_front": 5})
+
+
+def test_calibration_that_comes_a_moment_after_the_first_sweep_is_used():
+    with start() as driver:
+        road = Road(driver)
+        road.send("/tf_static", transform("base_link", "lidar"))
+        road.send("/tf_static", transform("base_link", "front_camera_optical"))
+        road.send(IMAGE, image(START))
+        assert not road.send(POINTS, sweep(START)).fused
+        road.wait(STEP // 4)
+        road.send(INFO, camera_info(START))
+        assert len(road.wait(STEP // 4).fused) == 1
+        assert not road.dropped()
+
+
+def test_the_transform_of_a_moving_camera_that_comes_late_is_waited_for(road: Road):
+    """A camera on a turntable whose /tf is 30 ms behind its images, all the time."""
+    for index in range(4):
+        road.send("/tf", transform("base_link", "turntable", road.now_ns - STEP // 2))
+        message = image(road.now_ns)
+        message.header.frame_id = "turntable"
+        road.send(IMAGE, message)
+        assert not road.send(POINTS, sweep(road.now_ns)).fused, index
+        road.wait(STEP * 3 // 10)
+        (fused,) = road.send("/tf", transform("base_link", "turntable", road.now_ns)).fused
+        assert fused.stamp_ns == road.now_ns - STEP * 3 // 10
+        if index == 1:  # a gap in between, in which it is given up, changes nothing afterwards
+            message = image(road.now_ns + 1)
+            message.header.frame_id = "turntable"
+            road.send(IMAGE, message)
+            assert not road.send(POINTS, sweep(road.now_ns + 1)).fused
+            assert len(road.wait(STEP).fused) == 1
+        road.wait(STEP * 7 // 10)
     assert road.dropped() == Counter({"no_transform_front": 1})
 
 
@@ -182,12 +229,14 @@ def test_stamps_that_go_backwards_while_the_clock_goes_on(road: Road):
 
 
 def test_a_sweep_that_waits_goes_out_when_time_jumps_back(road: Road):
+    road.send(IMAGE, image(START + SECOND - STEP), at_ns=START + SECOND)
     road.send(POINTS, sweep(START + SECOND), at_ns=START + SECOND)
     assert not road.fused
     road.now_ns = START
     road.send(IMAGE, image(START))
     road.send(POINTS, sweep(START))
-    assert [fused.stamp_ns for fused in road.fused] == [START + SECOND, START]
+    stamps = [(fused.stamp_ns, fused.missing) for fused in road.fused]
+    assert stamps == [(START + SECOND, ("front",)), (START, ())]
 
 
 def test_a_sweep_that_waits_for_its_transform_is_not_kept_for_ever_when_time_jumps_back(road: Road):

@@ -3,62 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from builders import camera_result, empty_lidar
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sensors import INTERVAL, TIMEOUT, Sensors
 
-from avperception.pipeline.synchronizer import SWEEPS_KEPT, SyncedSet, Synchronizer, SyncSettings
-
-INTERVAL, TIMEOUT = 50, 100
-Brief = tuple[float, dict[str, float], set[str]]
-
-
-def ms(time: float) -> int:
-    return round(time * 1e6)
-
-
-class Sensors:
-    """Feeds a synchroniser and keeps what comes out: sweep stamp, each camera's stamp, the missing."""
-
-    def __init__(
-        self, *cameras: str, offsets: dict[str, float] | None = None, interval: float = INTERVAL
-    ) -> None:
-        offsets_ns = {name: ms((offsets or {}).get(name, 0)) for name in cameras}
-        self.synchronizer = Synchronizer(offsets_ns, SyncSettings(ms(interval), ms(TIMEOUT)))
-        self.out: list[Brief] = []
-
-    def announce(self, camera: str, stamp: float) -> None:
-        self.synchronizer.announce(camera, ms(stamp))
-
-    def result(self, camera: str, stamp: float) -> list[Brief]:
-        return self._take(self.synchronizer.add_camera(camera_result(camera, ms(stamp))))
-
-    def image(self, camera: str, stamp: float) -> list[Brief]:
-        """An image arrives and its result is there at once."""
-        self.announce(camera, stamp)
-        return self.result(camera, stamp)
-
-    def withdraw(self, camera: str, stamp: float) -> list[Brief]:
-        return self._take(self.synchronizer.withdraw(camera, ms(stamp)))
-
-    def sweep(self, stamp: float, now: float | None = None) -> list[Brief]:
-        arrived = ms(stamp if now is None else now)
-        return self._take(self.synchronizer.add_lidar(empty_lidar(ms(stamp)), arrived))
-
-    def expire(self, now: float) -> list[Brief]:
-        return self._take(self.synchronizer.expire(ms(now)))
-
-    def restart_lidar(self) -> list[Brief]:
-        return self._take(self.synchronizer.restart_lidar())
-
-    def _take(self, sets: list[SyncedSet]) -> list[Brief]:
-        briefs = [
-            (s.lidar.stamp_ns / 1e6, {c.camera: c.stamp_ns / 1e6 for c in s.cameras}, set(s.missing))
-            for s in sets
-        ]
-        self.out.extend(briefs)
-        return briefs
-
+from avperception.pipeline.synchronizer import SWEEPS_KEPT
 
 # --------------------------------------------------------------------------------------------------
 # Everything delivers
@@ -262,74 +211,6 @@ def test_no_lidar_means_no_sets_and_no_growth() -> None:
         assert sensors.expire(i * 33) == []
     # Only now the lidar starts; what the camera gave long ago is not dug out again.
     assert sensors.sweep(33) == [(33, {}, {"front"})]
-
-
-# --------------------------------------------------------------------------------------------------
-# Time goes backwards: a recording that loops
-
-
-def test_sweeps_that_wait_go_out_when_the_lidar_restarts() -> None:
-    sensors = Sensors("front")
-    sensors.announce("front", 1000)
-    sensors.sweep(1000)
-    sensors.sweep(1100)
-
-    assert sensors.restart_lidar() == [(1000, {}, {"front"}), (1100, {}, {"front"})]
-    assert sensors.restart_lidar() == []
-    assert sensors.expire(10_000) == []
-
-
-def test_results_from_before_a_restart_are_not_paired() -> None:
-    sensors = Sensors("front")
-    for stamp in (0, 100, 200):
-        sensors.image("front", stamp)
-    sensors.synchronizer.restart_camera("front")
-
-    assert sensors.sweep(100) == []
-    assert sensors.expire(1000) == [(100, {}, {"front"})]
-
-
-def test_a_recording_played_twice_gives_the_same_sets_twice() -> None:
-    sensors = Sensors("left", "right", offsets={"right": 7})
-
-    def play(clock: float) -> list[Brief]:
-        start = len(sensors.out)
-        sensors.synchronizer.restart_camera("left")
-        sensors.synchronizer.restart_camera("right")
-        sensors.restart_lidar()
-        for i in range(10):
-            for camera in ("left", "right"):
-                sensors.announce(camera, 100 * i + 3)
-            sensors.sweep(100 * i, clock + 100 * i)
-            for camera in ("right", "left"):
-                sensors.result(camera, 100 * i + 3)
-        return sensors.out[start:]
-
-    first, second = play(0), play(5000)
-
-    assert first == second
-    assert [stamp for stamp, _, _ in first] == [100 * i for i in range(10)]
-    assert all(not missing for _, _, missing in first)
-
-
-def test_an_offset_survives_a_restart() -> None:
-    sensors = Sensors("front", offsets={"front": 40})
-    sensors.synchronizer.restart_camera("front")
-    sensors.image("front", 0)
-    sensors.image("front", 100)
-
-    assert sensors.sweep(40) == [(40, {"front": 0}, set())]
-
-
-def test_an_image_in_work_over_a_restart_does_no_harm() -> None:
-    sensors = Sensors("front")
-    sensors.announce("front", 5000)
-    sensors.synchronizer.restart_camera("front")
-    sensors.result("front", 5000)
-    sensors.announce("front", 0)
-    sensors.sweep(0)
-
-    assert sensors.result("front", 0) == [(0, {"front": 0}, set())]
 
 
 # --------------------------------------------------------------------------------------------------

@@ -6,22 +6,21 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 
 from avperception.errors import MessageError
-from avperception.types import CameraModel
+from avperception.types import CameraModel, Float64
 
 _COEFFICIENTS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (0, 8, 12, 14), "equidistant": (0, 4)}
 
 
-def camera_model_from_message(message: CameraInfo) -> CameraModel:
+def camera_model_from_message(message: CameraInfo, is_rectified: bool = False) -> CameraModel:
     """Read the calibration of the image as it is delivered: binning and region of interest are applied.
 
     K is given for the full resolution; the region of interest shifts the principal point, binning
-    divides the pixels. Raises MessageError: `uncalibrated`, `unknown_distortion_model`, `bad_camera_info`.
+    divides the pixels. A rectified image is a pinhole camera's whose K is the left of P; its frame is taken
+    to be the camera's own, so P's last column, the way to the other camera of a pair, is left out.
+    Raises MessageError: `uncalibrated`, `unknown_distortion_model`, `bad_camera_info`.
     """
-    K = np.array(message.k, dtype=np.float64).reshape(3, 3)
-    D = np.array(message.d, dtype=np.float64)
-    if K[0, 0] == 0.0:
-        raise MessageError("uncalibrated", "camera_info has K[0] = 0: the camera is not calibrated")
-    model = message.distortion_model or "plumb_bob"
+    K, D = _intrinsics(message, is_rectified)
+    model = "plumb_bob" if is_rectified else message.distortion_model or "plumb_bob"
     if model not in _COEFFICIENTS:
         raise MessageError(
             "unknown_distortion_model", f"distortion_model {model!r} is not one of {', '.join(_COEFFICIENTS)}"
@@ -46,3 +45,13 @@ def camera_model_from_message(message: CameraInfo) -> CameraModel:
             "bad_camera_info", f"binning {binning_x}x{binning_y} leaves nothing of {width}x{height} pixels"
         )
     return CameraModel(width // binning_x, height // binning_y, K, D, model, message.header.frame_id)
+
+
+def _intrinsics(message: CameraInfo, is_rectified: bool) -> tuple[Float64, Float64]:
+    """Give K (3, 3) and D of the image at full resolution."""
+    P = np.array(message.p, dtype=np.float64).reshape(3, 4)
+    K = P[:, :3].copy() if is_rectified else np.array(message.k, dtype=np.float64).reshape(3, 3)
+    if K[0, 0] == 0.0:
+        name = "P" if is_rectified else "K"
+        raise MessageError("uncalibrated", f"camera_info has {name}[0] = 0: the camera is not calibrated")
+    return K, np.array([] if is_rectified else message.d, dtype=np.float64)
