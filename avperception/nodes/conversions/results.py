@@ -11,7 +11,7 @@ from vision_msgs.msg import Detection3D as Detection3DMessage
 from visualization_msgs.msg import Marker, MarkerArray
 
 from avperception.nodes.conversions.detections import VELOCITY
-from avperception.nodes.conversions.headers import stamp_ns
+from avperception.nodes.conversions.headers import NANOSECONDS, stamp_ns
 from avperception.types import Detection3D, Detections2D, Float64
 
 
@@ -22,6 +22,15 @@ class DetectedObjects:
     stamp_ns: int
     frame_id: str
     detections: tuple[Detection3D, ...]
+
+
+@dataclass(frozen=True)
+class LaneLines:
+    """Lane lines (K, 3) of one image in frame `frame_id`."""
+
+    stamp_ns: int
+    frame_id: str
+    lines: tuple[Float64, ...]
 
 
 def detections_2d_from_message(message: Detection2DArray) -> Detections2D:
@@ -51,13 +60,14 @@ def classes_from_message(message: LabelInfo) -> tuple[str, ...]:
     return tuple(names.get(class_id, "") for class_id in range(max(names, default=-1) + 1))
 
 
-def lanes_from_message(message: MarkerArray, camera: str) -> tuple[str, tuple[Float64, ...]] | None:
-    """Read one camera's lane lines (K, 3) and their frame; None if the array holds none of that camera."""
+def lanes_from_message(message: MarkerArray, camera: str) -> LaneLines | None:
+    """Read one camera's lane lines; None if the array holds none of that camera."""
     strips = [m for m in message.markers if m.ns == f"lanes/{camera}" and m.action == Marker.ADD]
     if not strips:
         return None
     lanes = tuple(np.array([(p.x, p.y, p.z) for p in strip.points]).reshape(-1, 3) for strip in strips)
-    return strips[0].header.frame_id, lanes
+    header = strips[0].header
+    return LaneLines(header.stamp.sec * NANOSECONDS + header.stamp.nanosec, header.frame_id, lanes)
 
 
 def _detection_3d(item: Detection3DMessage) -> Detection3D:
