@@ -22,6 +22,7 @@ from avperception.types import CameraResult, Detections2D, Image
 DetectionsCallback = Callable[[Detections2D], None]
 """Called with the detections of an image, which may be long before the rest of its result."""
 
+_NO_PIXELS = np.zeros(0, np.uint8)
 _NO_DETECTIONS = Detections2D(
     np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ()
 )
@@ -104,22 +105,14 @@ class _FrameSlot:
         settings: DetectorSettings,
         device: Device,
     ) -> None:
+        self._name = name
         self._settings = settings
         self._detector = Detector(detector, settings, device) if detector else None
         self._segmenter = Segmenter(segmenter, device) if segmenter else None
         self._runner = device.make_runner(self._enqueue)
-        self._empty = CameraResult(
-            camera=name,
-            stamp_ns=0,
-            frame_id="",
-            width=0,
-            height=0,
-            detections=_NO_DETECTIONS,
-            segmentation=None,
-            segmentation_classes=self._segmenter.classes if self._segmenter else (),
-            lanes=(),
-        )
-        self._result = self._empty
+        self._image: Image | None = None
+        self._detections = _NO_DETECTIONS
+        self._delivered: dict[str, NDArray[Any]] = {}
         self._started_ns = 0
 
     @property
@@ -129,16 +122,15 @@ class _FrameSlot:
     def launch(self, image: Image, on_detections: DetectionsCallback) -> None:
         """Begin with an image."""
         self._started_ns = time.perf_counter_ns()
-        self._result = replace(
-            self._empty,
-            stamp_ns=image.stamp_ns,
-            frame_id=image.frame_id,
-            width=image.width,
-            height=image.height,
-        )
+        # What the result needs of the image; its pixels belong to whoever gave them.
+        self._image = replace(image, data=_NO_PIXELS)
+        self._detections, self._delivered = _NO_DETECTIONS, {}
 
         def take(name: str, array: NDArray[Any]) -> None:
-            self._take(name, array, on_detections)
+            self._delivered[name] = array
+            if self._detector and name == Detector.result:
+                self._detections = self._detector.unpack(array)
+                on_detections(self._detections)
 
         settings = (self._settings.score_threshold, self._settings.nms_threshold)
         self._runner.launch(image, (image.encoding, image.width, image.height, *settings), take)
@@ -146,19 +138,22 @@ class _FrameSlot:
     def wait(self) -> CameraResult:
         """Give the result of the image, once it is there."""
         stage_ms = dict(self._runner.wait())
+        image, delivered = self._image, self._delivered
+        assert image is not None
+        lanes = delivered.get(Segmenter.lanes_result)
         stage_ms["camera"] = (time.perf_counter_ns() - self._started_ns) / 1e6
-        result, self._result = replace(self._result, stage_ms=stage_ms), self._empty
-        return result
+        return CameraResult(
+            camera=self._name,
+            stamp_ns=image.stamp_ns,
+            frame_id=image.frame_id,
+            width=image.width,
+            height=image.height,
+            detections=self._detections,
+            segmentation=delivered.get(Segmenter.result),
+            segmentation_classes=self._segmenter.classes if self._segmenter else (),
+            lanes=() if lanes is None else unpack_lanes(lanes),
+            stage_ms=stage_ms,
+        )
 
     def _enqueue(self, frame: Frame) -> None:
         frame.fork(*(partial(task.enqueue, frame) for task in (self._detector, self._segmenter) if task))
-
-    def _take(self, name: str, array: NDArray[Any], on_detections: DetectionsCallback) -> None:
-        if self._detector and name == Detector.result:
-            detections = self._detector.unpack(array)
-            self._result = replace(self._result, detections=detections)
-            on_detections(detections)
-        elif name == Segmenter.result:
-            self._result = replace(self._result, segmentation=array)
-        elif name == Segmenter.lanes_result:
-            self._result = replace(self._result, lanes=unpack_lanes(array))

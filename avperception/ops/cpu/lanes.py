@@ -53,7 +53,8 @@ def trace_lanes(labels: UInt8, lane_id: int) -> Float32:
 
 def unpack_lanes(packed: Float32) -> tuple[Float32, ...]:
     """Give the lines that `trace_lanes` packed, each (M, 2); places without a line hold no points."""
-    return tuple(line[1 : 1 + int(line[0, 0])].copy() for line in packed if line[0, 0] > 0)
+    counts = packed[:, 0, 0].astype(int)
+    return tuple(packed[place, 1 : 1 + counts[place]].copy() for place in np.flatnonzero(counts))
 
 
 def sampled_rows(height: int) -> range:

@@ -36,6 +36,8 @@ def launch(file: str, name: str, grid: Sequence[int], block: Sequence[int], *arg
 
 
 def _argument(value: Any) -> Any:
+    if isinstance(value, np.generic):  # a float64 is a float too
+        return value
     if value is None:
         return np.uint64(0)
     if isinstance(value, bool | int):
