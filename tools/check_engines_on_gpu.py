@@ -13,10 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +33,21 @@ from engine_check.numerics import (  # noqa: E402
     make_inputs,
     run,
     run_reference,
-    trace_layers,
 )
-from engine_check.timing import RUNS, enqueued_ms, graph_ms, load_in_process, time_load  # noqa: E402
+from engine_check.timing import (  # noqa: E402
+    RUNS,
+    cold_load,
+    enqueued_ms,
+    graph_ms,
+    time_load,
+    timed_load,
+)
 
 LIMITS = {"fp32": 1e-3, "fp16": 2e-2, "int8": None}
-"""Largest error of an output, as a share of its largest value."""
+"""Largest relative error of an output: norm of the difference over norm of what is wanted."""
 
-PRECISIONS = ("fp32", "fp16")
+VARIANTS = (("fp32", False), ("fp32", True), ("fp16", False))
+"""Precision, and whether TF32 is asked for."""
 
 
 def main() -> int:
@@ -48,8 +59,6 @@ def main() -> int:
             print(json.dumps(time_load(arguments.load)))
             return 0
         record = check_all(arguments)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(record, indent=2) + "\n")
     print_table(record)
     return 1 if any(row["failed"] for row in record["engines"]) else 0
 
@@ -62,7 +71,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--images", type=Path, help="folder of images; noise that looks like a scene without")
     parser.add_argument("--prebuilt", type=Path, help="folder with engines built elsewhere, with manifests")
     parser.add_argument("--only", nargs="*", help="names of models; all that are there without")
-    parser.add_argument("--layers", action="store_true", help="find the layers that an FP32 error comes from")
+    parser.add_argument(
+        "--layers", nargs="*", default=[], help="models to find the layers of that TF32 hurts"
+    )
     parser.add_argument("--out", type=Path, default=Path("engines.json"), help="where the record goes")
     parser.add_argument("--load", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -90,7 +101,8 @@ def prepare_environment(arguments: argparse.Namespace, work: Path) -> None:
 
 
 def check_all(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Build, load, compare and time the engines of all models; give the record."""
+    """Build, load, compare and time the engines of all models; give the record, written model by model."""
+    from avperception import __version__
     from avperception.engines.adapter import flavour
     from avperception.engines.machine import current_machine
 
@@ -105,6 +117,10 @@ def check_all(arguments: argparse.Namespace) -> dict[str, Any]:
         "cuda": machine.cuda,
         "tensorrt": str(flavour()),
         "images": str(arguments.images.name) if arguments.images else "generated",
+        "versions": {name: version(name) for name in ("numpy", "onnx", "onnxruntime")},
+        "command": shlex.join(["tools/check_engines_on_gpu.py", *sys.argv[1:]]),
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "avperception": __version__,
         "runs": RUNS,
         "limits": LIMITS,
         "engines": rows,
@@ -112,15 +128,21 @@ def check_all(arguments: argparse.Namespace) -> dict[str, Any]:
     for card, network in cards(arguments.only):
         inputs = make_inputs(card, network, arguments.images)
         expected = run_reference(network, card.input.tensor, inputs)
-        for precision in PRECISIONS:
-            rows.append(built_here(card, precision, inputs, expected))
+        for precision, tf32 in VARIANTS:
+            if tf32 and rows[-1].get("tf32"):
+                continue  # it is in TF32 already
+            rows.append(built_here(card, precision, tf32, inputs, expected))
             print_row(rows[-1])
         for file in prebuilt(arguments.prebuilt, network):
             rows.append(measure(card.name, file, "elsewhere", inputs, expected))
             print_row(rows[-1])
-        past = any(row["failed"] and row["model"] == card.name and row["precision"] == "fp32" for row in rows)
-        if arguments.layers and past:
-            record.setdefault("layers", {})[card.name] = trace_layers(network, card.input.tensor, inputs[0])
+        if card.name in arguments.layers:
+            from engine_check.layers import trace_layers
+
+            traced = trace_layers(network, card.input.tensor, inputs[0], tf32=True)
+            record.setdefault("layers", {})[card.name] = traced
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps(record, indent=1) + "\n")
     return record
 
 
@@ -140,86 +162,110 @@ def prebuilt(folder: Path | None, network: Path) -> list[Path]:
 
 
 def built_here(
-    card: Any, precision: str, inputs: list[Any], expected: list[dict[str, Any]]
+    card: Any, precision: Any, tf32: bool, inputs: list[Any], expected: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Build an engine for this GPU and measure it."""
     from avperception.engines.builder import BuildRequest, build_engine
     from avperception.engines.loading import find_engine
+    from avperception.engines.options import CompilerOptions
     from avperception.models.library import locate
 
-    built = build_engine(BuildRequest(card, precision), lambda stage, part: None)
+    request = BuildRequest(card, precision, CompilerOptions(tf32=tf32))
+    built = build_engine(request, lambda stage, part: None)
     file = find_engine(locate(card), precision)  # the way the node takes, its manifest compared
     assert file.path == built.file.path
     row = measure(card.name, file.path, "here", inputs, expected)
     row["build_s"] = built.manifest.build.seconds
-    row["report"] = built.report.as_dict() if built.report else None
+    row["exceptions"] = [asdict(exception) for exception in built.report.exceptions] if built.report else []
+    if tf32:  # somebody chose speed over FP32 then
+        row |= {"tf32_asked": True, "failed": "problem" in row or not agrees(row)}
     return row
 
 
 def measure(
     model: str, path: Path, where: str, inputs: list[Any], expected: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """One engine: errors, latency enqueued and as a CUDA graph, and the time it takes to load."""
-    from avperception.engines.tensorrt import TensorrtEngine
+    """One engine: errors, latency enqueued and as a CUDA graph, and what it takes to load."""
+    from avperception.engines.engine_file import EngineFile
+    from avperception.engines.manifest import read_manifest
     from avperception.errors import EngineError
 
-    precision = path.stem.rsplit(".", 2)[1]
-    row: dict[str, Any] = {"model": model, "precision": precision, "built": where, "engine": path.name}
+    manifest = read_manifest(EngineFile(path).manifest_path)
+    precision = manifest.precision["precision"]
+    row: dict[str, Any] = {
+        "model": model,
+        "precision": precision,
+        "tf32": manifest.build.tf32,
+        "built": where,
+        "targets": list(manifest.target.compute_capabilities),
+        "engine": path.name,
+    }
     try:
-        cold, warm = load_in_process(path), load_in_process(path)
-        engine = TensorrtEngine(path)
-        context = engine.create_context()
+        cold = cold_load(path)
+        engine, context, cached = timed_load(path)
         found = [run(context, array) for array in inputs]
+        graph, graph_agrees = graph_ms(context)
         row |= {
             "errors": {name: errors(expected, found, name) for name in expected[0]},
             "load_cold": cold,
-            "load_cached": warm,
-            "enqueued_ms": enqueued_ms(context),
-            "graph_ms": graph_ms(context),
+            "load_cached": cached,
+            "enqueued_ms": round(enqueued_ms(context), 4),
+            "graph_ms": graph,
+            "graph_agrees": graph_agrees,
             "contexts_agree": contexts_agree(engine, inputs),
+            "scratch_mib": engine.scratch_bytes >> 20,
         }
     except EngineError as error:
         return row | {"failed": True, "problem": str(error)}
     limit = LIMITS[precision]
-    worst = max(error["largest"] for error in row["errors"].values())
-    return row | {"failed": not row["contexts_agree"] or (limit is not None and not worst <= limit)}
+    worst = max(error["relative"] for error in row["errors"].values())
+    return row | {"failed": not agrees(row) or (limit is not None and not worst <= limit)}
+
+
+def agrees(row: dict[str, Any]) -> bool:
+    """Whether graphs and contexts at work side by side gave what one context gives by itself."""
+    return bool(row["contexts_agree"] and row["graph_agrees"])
 
 
 def print_row(row: dict[str, Any]) -> None:
     """Say that an engine is done."""
-    print(
-        f"  {row['model']} {row['precision']} built {row['built']}: {row.get('problem', 'measured')}",
-        flush=True,
-    )
+    print(f"  {label(row)}: {row.get('problem', 'measured')}", flush=True)
+
+
+def label(row: dict[str, Any]) -> str:
+    """An engine in a few words."""
+    tf32 = " tf32" if row["precision"] == "fp32" and row["tf32"] else ""
+    return f"{row['model']} {row['precision']}{tf32} built {row['built']}"
 
 
 def print_table(record: dict[str, Any]) -> None:
     """Print the record for people."""
     print(f"\n{record['gpu']}, driver {record['driver']}, {record['tensorrt']}")
-    form = "{:<14} {:<5} {:<10} {:>10} {:>10} {:>9} {:>9}  {}"
-    print(form.format("model", "", "built", "error", "enqueued", "graph", "JIT cold", "JIT cached"))
+    form = "{:<40} {:>9} {:>9} {:>9} {:>9} {:>9}  {}"
+    print(form.format("", "error", "enqueued", "graph", "JIT cold", "cached", ""))
     for row in record["engines"]:
         if "problem" in row:
-            print(f"{row['model']:<14} {row['precision']:<5} {row['built']:<10} FAILED: {row['problem']}")
+            print(f"{label(row):<40} FAILED: {row['problem']}")
             continue
-        worst = max(error["largest"] for error in row["errors"].values())
+        worst = max(error["relative"] for error in row["errors"].values())
         graph = row["graph_ms"] if isinstance(row["graph_ms"], str) else f"{row['graph_ms']:.3f} ms"
         cold, cached = (
             f"{row[key]['context_s']:.2f} s" if "context_s" in row[key] else "failed"
             for key in ("load_cold", "load_cached")
         )
-        failed = "  FAILED" if row["failed"] else ""
         print(
             form.format(
-                row["model"], row["precision"], row["built"], f"{worst:.1e}",
-                f"{row['enqueued_ms']:.3f} ms", graph, cold, cached + failed,
+                label(row), f"{worst:.1e}", f"{row['enqueued_ms']:.3f} ms", graph, cold, cached,
+                "FAILED" if row["failed"] else "",
             )
         )  # fmt: skip
     for model, layers in record.get("layers", {}).items():
-        print(f"\nlayers of {model} in FP32, the first ones past 1e-4 of their largest value:")
-        for layer in [layer for layer in layers if layer["largest"] > 1e-4][:10]:
-            size = f"{layer['largest']:.1e}, rms {layer['rms']:.1e}"
-            print(f"  {layer['operator']:<10} {layer['node']:<28} {size}")
+        print(f"\nlayers of {model} with TF32 allowed, by their own error:")
+        for layer in sorted(layers, key=lambda layer: -layer["of_this_layer"])[:8]:
+            errors = (
+                f"{layer['of_this_layer']:.1e} by itself, {layer['with_all_before']:.1e} with all before it"
+            )
+            print(f"  {layer['operator']:<14} {layer['node']:<28} {errors}")
 
 
 if __name__ == "__main__":

@@ -72,7 +72,9 @@ def build(
         int | None, typer.Option(metavar="CORE", help="Deep-learning accelerator, rest on the GPU.")
     ] = None,
     sparse: Annotated[bool, typer.Option("--sparse", help="Use 2:4 sparse weights.")] = False,
-    tf32: Annotated[bool, typer.Option("--tf32", help="Let FP32 products be rounded to TF32: faster.")] = False,
+    tf32: Annotated[
+        bool, typer.Option("--tf32", help="Let FP32 products be rounded to TF32: faster.")
+    ] = False,
     shape: Annotated[
         list[str] | None,
         typer.Option(metavar="INPUT=MIN,OPT,MAX", help="Shapes of an input with an open axis: 1x3x4x5,..."),

@@ -33,6 +33,7 @@ __all__ = [
     "Messages",
     "create_runtime_config",
     "flavour",
+    "fp32_products",
     "logger",
     "numpy_type",
     "one_line",
@@ -43,6 +44,7 @@ __all__ = [
     "set_targets",
     "shape_of",
     "target_names",
+    "tf32_kernels",
     "trt",
 ]
 
@@ -61,7 +63,11 @@ HOW_TO_INSTALL = (
 # The wheels of TensorRT-RTX hold the module under the second name, its Debian packages under the first.
 _MODULES = {TENSORRT: ("tensorrt",), TENSORRT_RTX: ("tensorrt_rtx", "tensorrt_rtx_bindings")}
 
+TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
+"""Environment variable of NVIDIA's libraries: 0 forbids kernels that compute in TF32."""
+
 _logger = logging.getLogger(__name__)
+_environment_lock = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -216,17 +222,53 @@ def create_runtime_config(engine: trt.ICudaEngine) -> Any:
     return config
 
 
-def require_given_memory(config: trt.IBuilderConfig) -> bool:
-    """Build an engine that never allocates while it executes; give whether this flavour knows that.
+def require_given_memory(config: trt.IBuilderConfig) -> None:
+    """Build an engine that never allocates while it executes, as TensorRT's never do.
 
-    TensorRT-RTX may allocate at run time otherwise, and then refuses to be captured into a CUDA graph.
-    TensorRT never does.
+    One of TensorRT-RTX might otherwise, and cannot be captured into a CUDA graph then.
     """
-    flag = getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None)
-    if not flavour().is_rtx or flag is None:
-        return False
-    config.set_flag(flag)
-    return True
+    flag: Any = getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None)
+    if flavour().is_rtx and flag is not None:
+        config.set_flag(flag)
+
+
+@contextmanager
+def tf32_kernels(allowed: bool) -> Iterator[None]:
+    """Build an engine, or make its context, with or without kernels that cut FP32 factors to 10 bits.
+
+    TensorRT-RTX takes no notice of BuilderFlag.TF32 when it compiles kernels, only of NVIDIA_TF32_OVERRIDE,
+    which it reads each time. It must be the same at build time and whenever a context is made, else
+    TensorRT-RTX refuses; so the user's own setting does not count here. TensorRT heeds the flag and both.
+    """
+    if not flavour().is_rtx:
+        yield
+        return
+    with _environment_lock:
+        before = os.environ.pop(TF32_VARIABLE, None)
+        if not allowed:
+            os.environ[TF32_VARIABLE] = "0"
+        try:
+            yield
+        finally:
+            os.environ.pop(TF32_VARIABLE, None)
+            if before is not None:
+                os.environ[TF32_VARIABLE] = before
+
+
+def fp32_products(network: trt.INetworkDefinition) -> list[str]:
+    """Names of the FP32 matrix products of a network, for which TensorRT-RTX has kernels in TF32 only.
+
+    Convolutions, which are not among them, have FP32 kernels too.
+    """
+    if not flavour().is_rtx:
+        return []
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    kinds = (trt.LayerType.MATRIX_MULTIPLY, trt.LayerType.EINSUM)
+    return [
+        layer.name
+        for layer in layers
+        if layer.type in kinds and layer.get_input(0).dtype == trt.DataType.FLOAT
+    ]
 
 
 def scratch_bytes(engine: trt.ICudaEngine) -> int:

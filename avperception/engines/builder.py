@@ -124,6 +124,7 @@ def _build(request: BuildRequest, network: Path, file: EngineFile, progress: Pro
         report = _prepare(request, network, prepared, progress)
         source = prepared if prepared.is_file() else network
         compiled = _compile(request, network, source, progress)
+        report = replace(report, notes=(*report.notes, *compiled.notes))
         contents = {}
         if source == prepared:
             contents[file.prepared_path] = prepared.read_bytes()
@@ -139,9 +140,11 @@ def _build(request: BuildRequest, network: Path, file: EngineFile, progress: Pro
 
 def _compile(request: BuildRequest, network: Path, source: Path, progress: Progress) -> CompiledEngine:
     """Build the engine; an error names the network that the user knows, not the temporary one."""
+    # What is left in FP32 of the other precisions is there for its range, which TF32 has too.
+    options = replace(request.options, tf32=request.options.tf32 or request.precision != "fp32")
     try:
         return compile_network(
-            source, request.options, lambda part, phase: progress(f"TensorRT: {phase or 'starting'}", part)
+            source, options, lambda part, phase: progress(f"TensorRT: {phase or 'starting'}", part)
         )
     except EngineError as error:
         raise EngineError(str(error).replace(str(source), f"{network} in {request.precision}")) from error
@@ -230,7 +233,7 @@ def _manifest(
             optimization_level=options.optimization_level,
             dla_core=options.dla_core,
             sparse=options.sparse,
-            tf32=False,
+            tf32=compiled.tf32,
             memory=dict(compiled.memory),
             advice=compiled.advice,
         ),
@@ -248,6 +251,7 @@ def _request_facts(request: BuildRequest) -> RequestFacts:
         calibration_set=str(folder.absolute()) if folder else None,
         keep_fp16=request.keep_fp16,
         max_drop=request.max_drop,
+        tf32=request.options.tf32,
     )
 
 

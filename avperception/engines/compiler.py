@@ -13,6 +13,7 @@ from typing import Any
 from avperception.engines.adapter import (
     Messages,
     flavour,
+    fp32_products,
     logger,
     numpy_type,
     one_line,
@@ -21,6 +22,7 @@ from avperception.engines.adapter import (
     set_targets,
     shape_of,
     target_names,
+    tf32_kernels,
     trt,
 )
 from avperception.engines.layers import Layer, layers_of_inspector, layers_of_listing
@@ -55,15 +57,21 @@ class CompiledTensor:
 
 @dataclass(frozen=True)
 class CompiledEngine:
-    """The engine's bytes and what the builder told about it; `advice` is about a tight workspace."""
+    """The engine's bytes and what the builder told about it.
+
+    `tf32`: whether FP32 products may be computed in TF32, and in `notes` why, if nobody asked for it;
+    `advice` is about a tight workspace.
+    """
 
     data: bytes
     inputs: tuple[CompiledTensor, ...]
     outputs: tuple[CompiledTensor, ...]
     compute_capabilities: tuple[str, ...]
+    tf32: bool
     layers: tuple[Layer, ...]
     memory: Mapping[str, int]
     advice: tuple[str, ...]
+    notes: tuple[str, ...]
     seconds: float
 
 
@@ -83,17 +91,22 @@ def compile_network(
         config = builder.create_builder_config()
         inputs = _add_profile(builder, network, config, path, options.profiles)
         outputs = _outputs(network, path)
-        _configure(builder, config, options)
-        data = _run(builder, network, config, path, options, messages, progress)
+        only_tf32 = [] if options.tf32 else fp32_products(network)
+        tf32 = options.tf32 or bool(only_tf32)
+        _configure(builder, config, options, tf32)
+        with tf32_kernels(tf32):
+            data = _run(builder, network, config, path, options, messages, progress)
         layers = layers_of_listing(messages.others) or _inspect(data)
     return CompiledEngine(
         data=data,
         inputs=inputs,
         outputs=outputs,
         compute_capabilities=_built_for(options),
+        tf32=tf32,
         layers=layers,
         memory=_memory(messages.others),
         advice=tuple(dict.fromkeys(one_line(text) for text in messages.warnings if _WORKSPACE.search(text))),
+        notes=_tf32_notes(only_tf32),
         seconds=time.monotonic() - started,
     )
 
@@ -249,12 +262,14 @@ def _dtype(path: Path, tensor: trt.ITensor) -> str:
         ) from error
 
 
-def _configure(builder: trt.Builder, config: trt.IBuilderConfig, options: CompilerOptions) -> None:
+def _configure(
+    builder: trt.Builder, config: trt.IBuilderConfig, options: CompilerOptions, tf32: bool
+) -> None:
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
     config.builder_optimization_level = options.optimization_level
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    # TF32 rounds the inputs of FP32 products to 10 bits; who asks for FP32 means FP32.
-    config.clear_flag(trt.BuilderFlag.TF32)
+    if not tf32:
+        config.clear_flag(trt.BuilderFlag.TF32)  # it is set by default
     require_given_memory(config)
     if options.sparse:
         config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
@@ -345,6 +360,15 @@ def _inspect(data: bytes) -> tuple[Layer, ...]:
         return ()
     inspector = engine.create_engine_inspector()
     return layers_of_inspector(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+
+
+def _tf32_notes(products: list[str]) -> tuple[str, ...]:
+    if not products:
+        return ()
+    return (
+        f"{flavour()} has no FP32 kernel for matrix products, such as `{products[0]}` here: FP32 is computed "
+        "in TF32, with factors of 10 bits",
+    )
 
 
 def _built_for(options: CompilerOptions) -> tuple[str, ...]:

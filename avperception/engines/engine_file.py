@@ -184,6 +184,7 @@ def _option_words(options: CompilerOptions, targets: tuple[str, ...]) -> list[st
     if options.dla_core is not None:
         words += ["--dla", str(options.dla_core)]
     words += ["--sparse"] if options.sparse else []
+    words += ["--tf32"] if options.tf32 else []
     for name, profile in options.profiles.items():
         shapes = (profile.minimum, profile.optimum, profile.maximum)
         words += ["--shape", f"{name}={','.join('x'.join(map(str, shape)) for shape in shapes)}"]

@@ -56,7 +56,10 @@ class TargetFacts:
 
 @dataclass(frozen=True)
 class BuildFacts:
-    """Where and how the engine was built. `driver` and `cuda` are None where there was no GPU."""
+    """Where and how the engine was built.
+
+    `driver` and `cuda` are None where there was no GPU; `tf32`: FP32 products may be computed in TF32.
+    """
 
     time: str
     seconds: float
@@ -82,6 +85,7 @@ class RequestFacts:
     calibration_set: str | None
     keep_fp16: tuple[str, ...]
     max_drop: float | None
+    tf32: bool
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,7 @@ class EngineManifest:
             optimization_level=self.build.optimization_level,
             dla_core=self.build.dla_core,
             sparse=self.build.sparse,
+            tf32=self.request.tf32,
             profiles={tensor.name: Profile(*tensor.profile) for tensor in self.inputs if tensor.profile},
         )
 

@@ -19,21 +19,25 @@ from avperception.engines.adapter import (
     trt,
 )
 from avperception.engines.engine import TensorSpec
+from avperception.engines.engine_file import EngineFile
 from avperception.engines.jit_cache import JitCache
 from avperception.engines.machine import current_machine
+from avperception.engines.manifest import read_manifest
 from avperception.errors import EngineError
 
 
 class TensorrtEngine:
     """An engine file in GPU memory, its weights there once for all contexts.
 
-    The file is taken as it is: `open_engine` is the way that checks its manifest first. An open axis of
-    an input has the usual size of its profile. Raises EngineError if the file is no engine, or none for
+    The file is taken as it is: `load_engine` is the way that compares its manifest first. `tf32` says
+    whether it was built with TF32 allowed; without it the manifest does. An open axis of an input has
+    the usual size of its profile. Raises EngineError if the file is no engine, or none for
     this GPU, driver or version, and where there is no GPU, TensorRT or CuPy.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tf32: bool | None = None) -> None:
         self._path = path
+        self._tf32 = _built_with_tf32(path) if tf32 is None else tf32
         self._cupy = _import_cupy()
         self._machine = current_machine()
         if self._machine.gpu is None:
@@ -44,7 +48,7 @@ class TensorrtEngine:
         self._runtime = trt.Runtime(logger())
         self._engine = _deserialize(self._runtime, data, path)
         self._specs = [_spec(self._engine, index, path) for index in range(self._engine.num_io_tensors)]
-        self._jit = JitCache(self._engine, hashlib.sha256(data).hexdigest(), self._machine)
+        self._jit = JitCache(self._engine, hashlib.sha256(data).hexdigest(), self._machine, self._tf32)
         if any(-1 in spec.shape for spec in self._specs):
             self._specs = self._with_output_shapes()
 
@@ -93,7 +97,12 @@ class TensorrtEngine:
         with recorded_messages() as messages:
             context = self._jit.create_context(self._engine)
         if context is None:
-            raise EngineError(f"{self._path}: no execution context can be made: {messages.reason}")
+            reason = messages.reason
+            if not self._tf32 and "compilation failed" in reason:
+                reason += (
+                    f": {flavour()} may have TF32 kernels only for a layer of it, build it with `--tf32`"
+                )
+            raise EngineError(f"{self._path}: no execution context can be made: {reason}")
         return context
 
     def _with_output_shapes(self) -> list[TensorSpec]:
@@ -206,6 +215,14 @@ def _read(path: Path) -> bytes:
     if not data:
         raise EngineError(f"engine {path} is empty: build it anew with `avperception engine build`")
     return data
+
+
+def _built_with_tf32(path: Path) -> bool:
+    """Whether an engine was built with TF32 allowed; one without a manifest was, unless told otherwise."""
+    try:
+        return read_manifest(EngineFile(path).manifest_path).build.tf32
+    except EngineError:
+        return True
 
 
 def _deserialize(runtime: trt.Runtime, data: bytes, path: Path) -> trt.ICudaEngine:

@@ -1,3 +1,4 @@
+import os
 import threading
 from pathlib import Path
 
@@ -41,6 +42,33 @@ def test_a_real_network_is_built_for_gpus_that_are_not_here(name: str, rtx: Flav
     assert held == pytest.approx(compiled.memory["weight_bytes"], rel=0.05)
     assert {layer.precision for layer in compiled.layers} <= {"fp32", "int32", "bool", "int64"}
     assert any({"Conv", "Sigmoid", "Mul"} <= operators(layer) for layer in compiled.layers) or "twin" in name
+
+
+def test_fp32_is_built_without_tf32_whatever_the_environment_says(
+    rtx: Flavour, shared_dir: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """NVIDIA_TF32_OVERRIDE, not the builder's flag, decides over the kernels of TensorRT-RTX."""
+    network = shared_dir / "models" / NETWORKS[0]
+    built = {}
+    for setting in (None, "0", "1"):
+        if setting is None:
+            monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+        else:
+            monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", setting)
+        for tf32 in (False, True):
+            compiled = compile_network(network, CompilerOptions(targets=TARGETS[:1], tf32=tf32))
+            assert compiled.tf32 is tf32
+            assert compiled.notes == ()
+            built.setdefault(tf32, set()).add(compiled.data)
+        assert os.environ.get("NVIDIA_TF32_OVERRIDE") == setting
+    assert [len(engines) for engines in built.values()] == [1, 1]
+    assert built[False] != built[True]
+
+
+def test_matrix_products_in_fp32_are_allowed_tf32_and_that_is_said(rtx: Flavour, shared_dir: Path):
+    compiled = compile_network(shared_dir / "models" / NETWORKS[1], CompilerOptions(targets=TARGETS[:1]))
+    assert compiled.tf32 is True
+    assert "has no FP32 kernel for matrix products, such as `/encoder/sa" in compiled.notes[0]
 
 
 def operators(layer: Layer) -> set[str]:

@@ -35,7 +35,11 @@ def test_the_manifest_says_what_is_there(engine: EngineFile, models: Path):
     }
     assert manifest.target.compute_capabilities == ("8.6", "8.9")
     assert manifest.request.model == "twinlitenet"
-    assert manifest.build.tf32 is False
+    assert manifest.request.tf32 is False
+    assert manifest.build.tf32 is True  # its attention has matrix products
+    assert (
+        "no FP32 kernel for matrix products, such as `/encoder/sa/MatMul`" in manifest.precision["notes"][0]
+    )
     assert manifest.build.memory["weight_bytes"] > 1_000_000  # 1.8 MB of ONNX
     assert manifest.options() == CompilerOptions(targets=("8.6", "8.9"))
 
