@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockChange, JumpThreshold, TimeJump
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.utilities import ok, try_shutdown
 from tf2_msgs.msg import TFMessage
 
 from avperception.errors import AvperceptionError, TransformError
@@ -26,16 +22,13 @@ from avperception.nodes.fusion_stage import FusionStage
 from avperception.nodes.health import HealthMonitor
 from avperception.nodes.input import Input
 from avperception.nodes.lidar_channel import LidarChannel
-from avperception.nodes.memory import tune_malloc
-from avperception.nodes.networks import load_network
+from avperception.nodes.networks import load_networks
 from avperception.nodes.output import Output
 from avperception.nodes.parameters import NodeParameters
+from avperception.nodes.process import run_node
 from avperception.nodes.source import Source
-from avperception.nodes.start_errors import START_ERRORS, RCLError, one_line
 from avperception.nodes.transforms import TransformTree, make_transform_tree
-from avperception.nodes.transport import use_shared_memory_profile
 from avperception.pipeline.camera import CameraPipeline
-from avperception.pipeline.device import CpuDevice
 from avperception.types import CameraResult, FusedResult, Image
 
 EXPIRY_PERIOD_S = 0.02
@@ -179,15 +172,14 @@ class PerceptionNode(LifecycleNode):
     # -- inside -----------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        detector = load_network(self._settings, "detector", "detection")
-        segmenter = load_network(self._settings, "segmenter", "segmentation")
-        networks = {"detector": detector, "segmenter": segmenter}
+        networks = load_networks(self._settings)
         self._engines = {
             role: f"{network.card.name} on {network.engine.description}"
-            for role, network in networks.items()
+            for role, network in networks.by_role.items()
             if network
         }
-        device = CpuDevice()
+        if networks.why_cpu:
+            self.get_logger().info(f"the networks run on the CPU: {networks.why_cpu}")
         self.fusion = FusionStage(self, self._settings, self._on_fused)
         ego_motion = EgoMotion(
             self._transforms,
@@ -200,7 +192,9 @@ class PerceptionNode(LifecycleNode):
             CameraChannel(
                 self,
                 self._settings,
-                CameraPipeline(name, detector, segmenter, self._settings.detector, device),
+                CameraPipeline(
+                    name, networks.detector, networks.segmenter, self._settings.detector, networks.device
+                ),
                 ego_motion,
                 self.fusion,
                 self._on_camera,
@@ -270,29 +264,4 @@ class PerceptionNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> None:
     """Run the node until Ctrl-C or a shutdown; exit code 2 when it cannot start."""
-    exit_code = 0
-    initialised = False
-    node: PerceptionNode | None = None
-    try:
-        memory = tune_malloc()
-        transport = use_shared_memory_profile()
-        rclpy.init(args=args)
-        initialised = True
-        node = PerceptionNode()
-        node.get_logger().info(f"{memory.detail}; {transport.detail}")
-        node.autostart()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except START_ERRORS as error:
-        # A signal while the node starts takes its context away: then this is the end that was asked for.
-        if not (initialised and isinstance(error, RCLError) and not ok()):
-            print(f"perception: {one_line(error)}", file=sys.stderr)
-            exit_code = 2
-    finally:
-        if node is not None:
-            node.destroy_node()
-        try_shutdown()
-    sys.exit(exit_code)
+    run_node("perception", PerceptionNode, args=args, begin=PerceptionNode.autostart)

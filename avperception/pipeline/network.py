@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +17,14 @@ from avperception.types import Image
 
 @dataclass(frozen=True)
 class Network:
-    """A model card and the engine made from its file; shared by every camera that uses it."""
+    """A model card and the engine made from its file; shared by every camera that uses it.
+
+    `coverage` is what the engine was calibrated with, as its manifest has it; None if it was not.
+    """
 
     card: ModelCard
     engine: Engine
+    coverage: Mapping[str, Any] | None = None
 
 
 class NetworkRunner:

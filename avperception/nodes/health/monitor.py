@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 
+from avperception.engines.machine import current_machine
 from avperception.errors import ConfigurationError
 from avperception.nodes.camera_channel import CameraChannel
 from avperception.nodes.diagnostics import Level, Problem, status
@@ -17,8 +18,8 @@ from avperception.nodes.health.limits import Limits
 from avperception.nodes.health.watch import SourceWatch, percentiles_s
 from avperception.nodes.input import Input
 from avperception.nodes.lidar_channel import LidarChannel
+from avperception.nodes.networks import Networks
 from avperception.nodes.source import Source
-from avperception.pipeline.network import Network
 from avperception.types import CameraResult, FusedResult, Image
 
 _GIB = 2**30
@@ -42,6 +43,7 @@ class HealthMonitor:
         self._cameras: list[CameraChannel] = []
         self._lidar: LidarChannel | None = None
         self._watches: dict[str, SourceWatch] = {}
+        self._roles: list[str] = []
         self._engines: dict[str, str] = {}
         self._engine_problems: list[Problem] = []
         self._coverage = CoverageWatch({})
@@ -52,9 +54,9 @@ class HealthMonitor:
         cameras: Sequence[CameraChannel],
         lidar: LidarChannel,
         fusion: FusionStage,
-        networks: Mapping[str, Network | None],
+        networks: Networks,
     ) -> None:
-        """Watch these from now on; the networks by their role."""
+        """Watch these from now on."""
         self._cameras, self._lidar = list(cameras), lidar
         for camera in cameras:
             self._watches[camera.name] = SourceWatch(
@@ -64,8 +66,17 @@ class HealthMonitor:
         self._fusion_watch = SourceWatch(
             fusion.source, "fusion", self.limits, [self._transform_source], falls_silent=False
         )
-        loaded = {role: network for role, network in networks.items() if network}
+        loaded = {role: network for role, network in networks.by_role.items() if network}
+        self._roles = list(loaded)
         self._engines = {role: f"{n.card.name} on {n.engine.description}" for role, n in loaded.items()}
+        self._engines["device"] = networks.device.name
+        if networks.why_cpu:
+            self._engines["not on the GPU"] = networks.why_cpu
+            # Where there is none the CPU is as it should be; one that lies idle is a fault.
+            if current_machine().gpu:
+                self._engine_problems.append(
+                    Problem(Level.WARN, f"the networks run on the CPU: {networks.why_cpu}")
+                )
         coverages = {}
         for role, network in loaded.items():
             try:
@@ -142,13 +153,13 @@ class HealthMonitor:
 
     def _engines_status(self) -> DiagnosticStatus:
         values, problems = dict(self._engines), list(self._engine_problems)
-        if not (self._engines and self._cameras):
+        if not (self._roles and self._cameras):
             problems.append(Problem(Level.WARN, "no network loaded"))
         failed = sum(watch.lost["network_failed"] for watch in self._watches.values())
         if failed:
             problems.append(Problem(Level.ERROR, f"{failed} executions failed: see the log"))
         samples = [watch.samples_ms() for watch in self._watches.values()]
-        for role in self._engines:
+        for role in self._roles:
             stage = f"{role}_network"
             if times := percentiles_s([ms for stages in samples for ms in stages.get(stage, [])]):
                 for name, seconds in zip(("p50", "p99"), times, strict=True):

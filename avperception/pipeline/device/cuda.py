@@ -41,6 +41,11 @@ class CudaDevice:
 
         return gpu
 
+    def memory(self) -> tuple[int, int]:
+        """Bytes of GPU memory that are free, and that there are."""
+        free, total = import_cupy().cuda.runtime.memGetInfo()
+        return int(free), int(total)
+
     def full(self, shape: tuple[int, ...], value: int) -> Array:
         """Make an array of uint8 in GPU memory that holds one value."""
         return import_cupy().full(shape, value, dtype="uint8")
