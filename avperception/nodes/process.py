@@ -48,7 +48,7 @@ def run_node(
         # rclpy's own handlers would take the context away from threads that are about to publish.
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
-        node.get_logger().debug(f"{memory.detail}; {transport.detail}")
+        node.get_logger().info(f"{memory.detail}; {transport.detail}")
         begin(node)
         signals.only_noted()
         executor = SingleThreadedExecutor()
