@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
 from avperception.nodes import qos
+from avperception.nodes.endpoints import node_names, problems_of_type
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble has it elsewhere
+    from rclpy.qos_event import SubscriptionEventCallbacks
 
 
 class Input:
@@ -55,6 +60,17 @@ class Input:
     def topic(self) -> str:
         """The topic's resolved name."""
         return str(self._node.resolve_topic_name(self._name))
+
+    def problems(self) -> list[str]:
+        """Say what stands in the way on this topic, each in a few words: QoS, types, too many publishers."""
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        found = problems_of_type(self.topic, self.message_type, publishers)
+        unmatched = self.incompatible_publishers()
+        if unmatched:
+            found.append(f"incompatible QoS on {self.topic}: {', '.join(unmatched)}")
+        if len(publishers) > 1:
+            found.append(f"{len(publishers)} publishers on {self.topic}: {', '.join(node_names(publishers))}")
+        return found
 
     def incompatible_publishers(self) -> list[str]:
         """Name the publishers whose best effort cannot serve a reliable subscription, with their node."""

@@ -8,6 +8,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 
 from avperception.nodes import qos
+from avperception.nodes.endpoints import problems_of_type
 
 
 class Output:
@@ -38,6 +39,14 @@ class Output:
         if self._publisher.is_activated:
             self._publisher.publish(message)
             self.sent += 1
+
+    def problems(self) -> list[str]:
+        """Say who has the topic under another type, each in a few words."""
+        others = [
+            *self._node.get_subscriptions_info_by_topic(self.topic),
+            *self._node.get_publishers_info_by_topic(self.topic),
+        ]
+        return problems_of_type(self.topic, self.message_type, others)
 
     def destroy(self) -> None:
         """Take the topic back."""

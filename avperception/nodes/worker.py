@@ -49,11 +49,12 @@ class Worker(Generic[Item]):
         with self._changed:
             return not self._busy and not self._waiting
 
-    def stop(self) -> None:
-        """Finish the item in work, leave the rest and end the thread."""
+    def stop(self, finish: bool = False) -> None:
+        """Finish the item in work and end the thread; what waits is left, unless all is to `finish`."""
         with self._changed:
             self._stopping = True
-            self._waiting.clear()
+            if not finish:
+                self._waiting.clear()
             self._changed.notify_all()
         self._thread.join()
 
@@ -62,7 +63,7 @@ class Worker(Generic[Item]):
             with self._changed:
                 self._busy = False
                 self._changed.wait_for(lambda: self._waiting or self._stopping)
-                if self._stopping:
+                if not self._waiting:
                     return
                 item = self._waiting.popleft()
                 self._busy = True

@@ -108,6 +108,17 @@ def test_stop_finishes_the_item_in_work_and_leaves_the_rest(bench: Bench):
     assert "bench" not in {thread.name for thread in threading.enumerate()}
 
 
+def test_stop_can_finish_what_waits(bench: Bench):
+    worker = bench.worker(capacity=5)
+    for item in range(4):
+        worker.submit(item)
+    threading.Timer(0.05, bench.gate.set).start()
+    worker.stop(finish=True)
+    assert bench.handled == [0, 1, 2, 3] and not bench.dropped
+    worker.submit(4)
+    assert worker.is_idle and "bench" not in {thread.name for thread in threading.enumerate()}
+
+
 def test_items_from_many_threads_all_arrive(bench: Bench):
     bench.gate.set()
     worker = bench.worker(capacity=10_000)

@@ -15,16 +15,15 @@ from vision_msgs.msg import (
 from vision_msgs.msg import Detection3D as Detection3DMessage
 
 from avperception.nodes.conversions.headers import header_message
-from avperception.types import CameraResult, Detection3D, FusedResult
+from avperception.types import Detection3D, Detections2D, FusedResult
 
 VELOCITY = "velocity"
 """Class id of the further result of a tracked 3D box whose position is the track's velocity [m/s]."""
 
 
-def detections_2d_message(result: CameraResult) -> Detection2DArray:
+def detections_2d_message(detections: Detections2D, stamp_ns: int, frame_id: str) -> Detection2DArray:
     """Make the 2D detections of one image, with the image's own stamp and frame; ids are class names."""
-    detections = result.detections
-    message = Detection2DArray(header=header_message(result.stamp_ns, result.frame_id))
+    message = Detection2DArray(header=header_message(stamp_ns, frame_id))
     for box, score, class_id in zip(detections.boxes, detections.scores, detections.class_ids, strict=True):
         item = Detection2D(header=message.header)
         item.results.append(_hypothesis(detections.class_names[class_id], float(score)))

@@ -80,7 +80,7 @@ def test_a_stamp_survives_to_the_last_nanosecond(nanoseconds: int):
 
 
 def test_2d_detections_keep_the_images_header_and_pixels(camera_result: CameraResult):
-    message = detections_2d_message(camera_result)
+    message = detections_2d_message(camera_result.detections, camera_result.stamp_ns, camera_result.frame_id)
     for header in [message.header, *(item.header for item in message.detections)]:
         assert (stamp_ns(header), header.frame_id) == (STAMP_NS, "front_camera_optical")
     car, person = message.detections
