@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from avperception.ops.cpu import unpack_lanes
 from avperception.pipeline.detector import Detector, DetectorSettings
-from avperception.pipeline.device import Device, Frame
+from avperception.pipeline.device import Device, Frame, FrameRunner
 from avperception.pipeline.network import Network
 from avperception.pipeline.segmenter import Segmenter
 from avperception.types import CameraResult, Detections2D, Image
@@ -52,9 +52,19 @@ class CameraPipeline:
             self._free.put(slot)
 
     @property
+    def frames_at_once(self) -> int:
+        """Results that may be waited for at the same time; one more submit would wait."""
+        return len(self._slots)
+
+    @property
+    def runners(self) -> tuple[FrameRunner, ...]:
+        """What runs the frames, one for each that is under way at once."""
+        return tuple(slot.runner for slot in self._slots)
+
+    @property
     def captures(self) -> int:
         """How often the work was captured into a graph: once a slot, and again for each change of layout."""
-        return sum(slot.captures for slot in self._slots)
+        return sum(runner.captures for runner in self.runners)
 
     def submit(
         self, image: Image, on_detections: DetectionsCallback = lambda detections: None
@@ -109,15 +119,11 @@ class _FrameSlot:
         self._settings = settings
         self._detector = Detector(detector, settings, device) if detector else None
         self._segmenter = Segmenter(segmenter, device) if segmenter else None
-        self._runner = device.make_runner(self._enqueue)
+        self.runner = device.make_runner(self._enqueue)
         self._image: Image | None = None
         self._detections = _NO_DETECTIONS
         self._delivered: dict[str, NDArray[Any]] = {}
         self._started_ns = 0
-
-    @property
-    def captures(self) -> int:
-        return self._runner.captures
 
     def launch(self, image: Image, on_detections: DetectionsCallback) -> None:
         """Begin with an image."""
@@ -133,11 +139,11 @@ class _FrameSlot:
                 on_detections(self._detections)
 
         settings = (self._settings.score_threshold, self._settings.nms_threshold)
-        self._runner.launch(image, (image.encoding, image.width, image.height, *settings), take)
+        self.runner.launch(image, (image.encoding, image.width, image.height, *settings), take)
 
     def wait(self) -> CameraResult:
         """Give the result of the image, once it is there."""
-        stage_ms = dict(self._runner.wait())
+        stage_ms = dict(self.runner.wait())
         image, delivered = self._image, self._delivered
         assert image is not None
         lanes = delivered.get(Segmenter.lanes_result)

@@ -28,7 +28,7 @@ class FrameGraph:
         self._cupy = cupy
         self._ops = ops
         self._work = work
-        self._stream = stream
+        self.stream = stream
         self._branches = Branches(cupy)
         self._graph: Any = None
         self._frame: CudaFrame | None = None
@@ -43,6 +43,7 @@ class FrameGraph:
         self._addresses = pinned[:HEADER_BYTES].view(np.uint64)
         self._pixels = pinned[HEADER_BYTES:].reshape(self._shape)
         self._device: Array = None
+        self._again: dict[str, NDArray[Any]] = {}
         self._uploads = True
 
     def prepare(self, *, capture: bool, mapped: bool) -> None:
@@ -51,37 +52,53 @@ class FrameGraph:
         self._uploads = not mapped
         self._pixels[...] = 0
         cupy.cuda.Device().synchronize()  # what was set up on other streams is there
-        with self._stream, cupy.cuda.using_allocator(self._pool.malloc):
+        with self.stream, cupy.cuda.using_allocator(self._pool.malloc):
             self._device = self._mapped_array() if mapped else cupy.empty(self._bytes, np.uint8)
             self._enqueue(deliver=False, timed=False)
-            self._stream.synchronize()
+            self.stream.synchronize()
             if not capture:
                 return
-            self._stream.begin_capture()
+            self.stream.begin_capture()
             try:
                 self._enqueue(deliver=True, timed=False)
             finally:
-                self._graph = self._stream.end_capture()
-            self._graph.upload(self._stream)
-            self._stream.synchronize()
+                self._graph = self.stream.end_capture()
+            self._graph.upload(self.stream)
+            self.stream.synchronize()
 
     def launch(self, image: Image) -> dict[str, NDArray[Any]]:
         """Put one frame on the stream; gives the host arrays that will hold its results."""
         cupy = self._cupy
-        assert self._frame is not None
         cupy.cuda.nvtx.RangePush("copy to pinned memory")
-        np.copyto(self._pixels, stored_bytes(image, self._shape))
+        self.copy(image)
         cupy.cuda.nvtx.RangePop()
-        results = {
-            name: self._host_array(array, index)
-            for index, (name, array) in enumerate(self._frame.results.items())
-        }
+        results = self._host_arrays()
         if self._graph is not None:
-            self._graph.launch(self._stream)
+            self._graph.launch(self.stream)
         else:
-            with self._stream, cupy.cuda.using_allocator(self._pool.malloc):
+            with self.stream, cupy.cuda.using_allocator(self._pool.malloc):
                 self._enqueue(deliver=True, timed=True)
         return results
+
+    def copy(self, image: Image) -> None:
+        """Copy an image into the pinned memory that the next launch uploads."""
+        np.copyto(self._pixels, stored_bytes(image, self._shape))
+
+    def relaunch(self) -> None:
+        """Put the last image's frame on the stream once more, its results into memory kept for that."""
+        if not self._again:
+            self._again = self._host_arrays()
+        self._graph.launch(self.stream)
+
+    @property
+    def upload_bytes(self) -> int:
+        """What a frame brings to the GPU."""
+        return self._bytes if self._uploads else HEADER_BYTES
+
+    @property
+    def result_bytes(self) -> int:
+        """What a frame brings back."""
+        return sum(array.nbytes for array in self._frame.results.values()) if self._frame else 0
 
     def stage_ms(self) -> dict[str, float]:
         """Milliseconds on the GPU by stage, where the stages ran by themselves."""
@@ -107,8 +124,16 @@ class FrameGraph:
                 self._memory.ptr,
                 self._bytes,
                 runtime.memcpyHostToDevice,
-                self._stream.ptr,
+                self.stream.ptr,
             )
+
+    def _host_arrays(self) -> dict[str, NDArray[Any]]:
+        """Memory for the results of the next launch, their addresses noted for the GPU."""
+        assert self._frame is not None
+        return {
+            name: self._host_array(array, index)
+            for index, (name, array) in enumerate(self._frame.results.items())
+        }
 
     def _host_array(self, array: Array, index: int) -> NDArray[Any]:
         """Pinned memory for one result, from a pool to which it returns when nobody holds the array."""
