@@ -12,6 +12,8 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 SAMPLES_KEPT = 10_000
 LOG_PERIOD_S = 10.0
+USUAL = frozenset({"invalid_points"})
+"""Notes that no warning is due for: every lidar has beams that come back from nowhere."""
 
 
 class Source:

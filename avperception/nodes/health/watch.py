@@ -11,7 +11,7 @@ import numpy as np
 
 from avperception.nodes.diagnostics import Level, Problem
 from avperception.nodes.health.limits import Limits
-from avperception.nodes.source import Source
+from avperception.nodes.source import USUAL, Source
 
 WINDOW_S = 10.0
 """Rates, latencies and ages are those of the last ten seconds."""
@@ -28,6 +28,7 @@ class _Count:
     processed: int
     dropped: Counter[str]
     extra_dropped: Counter[str]
+    noted: Counter[str]
 
 
 class SourceWatch:
@@ -56,6 +57,7 @@ class SourceWatch:
         self._counts: deque[_Count] = deque([self._count()])
         self._lost: Counter[str] = Counter()
         self._extra_lost: Counter[str] = Counter()
+        self._noted: Counter[str] = Counter()
         self._lost_share = 0.0
         self._ages: deque[tuple[float, float]] = deque(maxlen=AGES_KEPT)
 
@@ -74,6 +76,7 @@ class SourceWatch:
         now, last = self._count(), self._counts[-1]
         self._lost = now.dropped - last.dropped
         self._extra_lost = now.extra_dropped - last.extra_dropped
+        self._noted = now.noted - last.noted
         lost, received = sum(self._lost.values()), now.received - last.received
         # Messages lost now may have been received before; more than all cannot be.
         self._lost_share = min(1.0, lost / max(1, received))
@@ -159,6 +162,8 @@ class SourceWatch:
                 break
         if self._extra_lost:
             found.append(Problem(Level.WARN, f"lost: {_listed(self._extra_lost)}"))
+        if self._noted:
+            found.append(Problem(Level.WARN, f"noted: {_listed(self._noted)}"))
         return found
 
     def _age(self, p99_s: float, least_s: float) -> list[Problem]:
@@ -177,11 +182,12 @@ class SourceWatch:
         source = self._source
         extra = {f"{e.name} {reason}": count for e in self._extras for reason, count in e.dropped.items()}
         dropped = Counter(source.dropped)
-        return _Count(self._clock(), source.received, source.processed, dropped, Counter(extra))
+        noted = Counter({reason: count for reason, count in source.noted.items() if reason not in USUAL})
+        return _Count(self._clock(), source.received, source.processed, dropped, Counter(extra), noted)
 
 
-def _listed(lost: Counter[str]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(lost.items()))
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
 
 
 def _seconds(value: float) -> str:
