@@ -8,7 +8,20 @@ import typer
 from typer.core import TyperGroup
 
 from avperception import __version__
-from avperception.cli import calibrate, convert, demo, doctor, engine, evaluate, models, replay, scenes, top
+from avperception.cli import (
+    benchmark,
+    calibrate,
+    convert,
+    demo,
+    doctor,
+    engine,
+    evaluate,
+    models,
+    replay,
+    scenes,
+    top,
+    view,
+)
 
 EXIT_INTERRUPTED = 130
 
@@ -37,10 +50,12 @@ app.add_typer(scenes.app, name="scenes")
 app.command("demo")(demo.demo)
 app.command("replay")(replay.replay)
 app.command("evaluate")(evaluate.evaluate)
+app.command("benchmark")(benchmark.benchmark)
 app.add_typer(engine.app, name="engine")
 app.add_typer(calibrate.app, name="calibrate")
 app.command("doctor")(doctor.doctor)
 app.command("top")(top.top)
+app.command("view")(view.view)
 
 
 @app.callback(invoke_without_command=True)

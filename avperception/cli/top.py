@@ -50,14 +50,14 @@ def top(
 def _show(listener: DiagnosticsListener, everything: bool) -> None:
     with Live(screen=True, auto_refresh=False) as live:
         while True:
-            listener.listen(REFRESH_S)
+            listener.spin(REFRESH_S)
             live.update(draw_top(_chosen(listener, everything), time.monotonic(), _waiting()), refresh=True)
 
 
 def _report_once(listener: DiagnosticsListener, everything: bool, as_json: bool, timeout_s: float) -> None:
     end_s = time.monotonic() + timeout_s
     while not (statuses := _chosen(listener, everything)) and time.monotonic() < end_s:
-        listener.listen(0.05)
+        listener.spin(0.05)
     if as_json:
         typer.echo(json.dumps([_plain(status) for status in statuses], indent=2))
     elif statuses:

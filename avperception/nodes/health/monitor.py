@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
@@ -18,7 +18,8 @@ from avperception.nodes.health.limits import Limits
 from avperception.nodes.health.watch import SourceWatch, percentiles_s
 from avperception.nodes.input import Input
 from avperception.nodes.lidar_channel import LidarChannel
-from avperception.nodes.networks import Networks
+from avperception.pipeline.loading import Networks
+from avperception.nodes.output import Output
 from avperception.nodes.source import Source
 from avperception.types import CameraResult, FusedResult, Image
 
@@ -57,7 +58,7 @@ class HealthMonitor:
         networks: Networks,
     ) -> None:
         """Watch these from now on."""
-        self._cameras, self._lidar = list(cameras), lidar
+        self._cameras, self._lidar, self._outputs = list(cameras), lidar, fusion.outputs
         for camera in cameras:
             self._watches[camera.name] = SourceWatch(
                 camera.source, "camera_latency", self.limits, [camera.info_source]
@@ -123,10 +124,12 @@ class HealthMonitor:
         found = [self._camera_status(camera) for camera in self._cameras]
         if self._lidar is not None:
             rate_hz = self.limits["diagnostics.lidar_min_rate"]
-            problems = self._lidar_watch.problems(rate_hz) + _unmatched([self._lidar.input])
+            problems = self._lidar_watch.problems(rate_hz) + _on_topics([self._lidar.input])
             found.append(self._status("lidar", problems, self._lidar_watch.values()))
             fusion = self._fusion_watch
-            found.append(self._status("fusion", fusion.problems(), fusion.values()))
+            found.append(
+                self._status("fusion", fusion.problems() + _on_topics(self._outputs), fusion.values())
+            )
         found.append(self._engines_status())
         if self.gpu is not None and (self.gpu.latest or self.gpu.failure):
             found.append(self._gpu_status(self.gpu.latest, self.gpu.failure))
@@ -147,7 +150,7 @@ class HealthMonitor:
     def _camera_status(self, camera: CameraChannel) -> DiagnosticStatus:
         watch = self._watches[camera.name]
         problems = watch.problems(self.limits[f"{camera.name}.min_rate"])
-        problems += _unmatched(camera.inputs) + self._coverage.problems(camera.name)
+        problems += _on_topics([*camera.inputs, *camera.outputs]) + self._coverage.problems(camera.name)
         values = {**watch.values(), **self._coverage.values(camera.name)}
         return self._status(f"{camera.name} camera", problems, values)
 
@@ -193,10 +196,6 @@ class HealthMonitor:
         return status("gpu", problems, values)
 
 
-def _unmatched(inputs: Sequence[Input]) -> list[Problem]:
-    """Publishers whose quality of service cannot serve a subscription, by topic."""
-    return [
-        Problem(Level.WARN, f"incompatible QoS on {entry.topic}: {', '.join(publishers)}")
-        for entry in inputs
-        if (publishers := entry.incompatible_publishers())
-    ]
+def _on_topics(topics: Iterable[Input | Output]) -> list[Problem]:
+    """What stands in the way on topics: QoS or types that do not fit, rivals, by publisher."""
+    return [Problem(Level.WARN, text) for topic in topics for text in topic.problems()]
