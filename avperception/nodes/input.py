@@ -10,7 +10,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
 from avperception.nodes import qos
-from avperception.nodes.endpoints import node_names, problems_of_type
+from avperception.nodes.endpoints import node_names, one_type, problems_of_type
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -38,17 +38,18 @@ class Input:
         self._has_incompatible = False
 
     def start(self) -> None:
-        """Subscribe."""
-        self._subscription = self._node.create_subscription(
-            self.message_type,
-            self._name,
-            self._callback,
-            self._profile,
-            event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=self._on_incompatible, use_default_callbacks=False
-            ),
-            qos_overriding_options=qos.overridable(),
-        )
+        """Subscribe; raises ConfigurationError if this process has the topic with another type."""
+        with one_type(self._node, self.topic, self.message_type):
+            self._subscription = self._node.create_subscription(
+                self.message_type,
+                self._name,
+                self._callback,
+                self._profile,
+                event_callbacks=SubscriptionEventCallbacks(
+                    incompatible_qos=self._on_incompatible, use_default_callbacks=False
+                ),
+                qos_overriding_options=qos.overridable(),
+            )
 
     def stop(self) -> None:
         """Unsubscribe."""

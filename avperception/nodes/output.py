@@ -8,18 +8,22 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 
 from avperception.nodes import qos
-from avperception.nodes.endpoints import problems_of_type
+from avperception.nodes.endpoints import endpoints_of, one_type, problems_of_type
 
 
 class Output:
-    """A lifecycle publisher that knows whether anybody listens and how much it has sent."""
+    """A lifecycle publisher that knows whether anybody listens and how much it has sent.
+
+    Making it raises ConfigurationError if this process has the topic with another type.
+    """
 
     def __init__(
         self, node: LifecycleNode, message_type: type[Any], topic: str, profile: QoSProfile | None = None
     ) -> None:
-        self._publisher = node.create_lifecycle_publisher(
-            message_type, topic, profile or qos.result(), qos_overriding_options=qos.overridable()
-        )
+        with one_type(node, str(node.resolve_topic_name(topic)), message_type):
+            self._publisher = node.create_lifecycle_publisher(
+                message_type, topic, profile or qos.result(), qos_overriding_options=qos.overridable()
+            )
         self._node = node
         self.message_type = message_type
         self.sent = 0
@@ -42,11 +46,7 @@ class Output:
 
     def problems(self) -> list[str]:
         """Say who has the topic under another type, each in a few words."""
-        others = [
-            *self._node.get_subscriptions_info_by_topic(self.topic),
-            *self._node.get_publishers_info_by_topic(self.topic),
-        ]
-        return problems_of_type(self.topic, self.message_type, others)
+        return problems_of_type(self.topic, self.message_type, endpoints_of(self._node, self.topic))
 
     def destroy(self) -> None:
         """Take the topic back."""

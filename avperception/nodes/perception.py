@@ -12,12 +12,13 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from tf2_msgs.msg import TFMessage
 
-from avperception.errors import AvperceptionError, TransformError
+from avperception.errors import AvperceptionError, ConfigurationError, TransformError
 from avperception.nodes import qos
 from avperception.nodes.camera_channel import CameraChannel
 from avperception.nodes.conversions.headers import header_message
 from avperception.nodes.diagnostics import diagnostic_array
 from avperception.nodes.ego_motion import EgoMotion
+from avperception.nodes.endpoints import check_types
 from avperception.nodes.fusion_stage import FusionStage
 from avperception.nodes.health import HealthMonitor
 from avperception.nodes.input import Input
@@ -104,9 +105,16 @@ class PerceptionNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Publish from now on, and subscribe."""
+        try:
+            for entry in self.inputs:
+                entry.start()
+        except ConfigurationError as error:  # rclpy would swallow it without a word
+            self._failure = error
+            for entry in self.inputs:
+                entry.stop()
+            self.get_logger().error(f"activate failed: {error}")
+            return TransitionCallbackReturn.FAILURE
         done = super().on_activate(state)
-        for entry in self.inputs:
-            entry.start()
         self.health.start()
         self.get_logger().info(
             f"active: cameras {', '.join(c.name for c in self.cameras) or 'none'}; "
@@ -203,6 +211,7 @@ class PerceptionNode(LifecycleNode):
         ]
         self.fusion.connect({camera.name: camera for camera in self.cameras})
         self.lidar = LidarChannel(self, self._settings, self._transforms, self.fusion)
+        check_types([*self.inputs, *self.outputs])
         self.health.build(self.cameras, self.lidar, self.fusion, networks)
 
     def _on_camera(self, result: CameraResult, image: Image) -> None:
