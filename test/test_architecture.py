@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 HEAVY = ("rclpy", "cv_bridge", "sensor_msgs", "vision_msgs", "cupy", "tensorrt", "tensorrt_rtx")
-WITH_ROS_OR_GPU = ("avperception.nodes", "avperception.replay.driver", "avperception.ops.gpu")
+WITH_ROS_OR_GPU = (
+    "avperception.nodes",
+    "avperception.replay.driver",
+    "avperception.ops.gpu",
+    "avperception.benchmark.torch_eager",
+)
 
 IMPORT_ALL = f"""
 import importlib, pkgutil, sys

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from avperception.engines.engine import TensorSpec
 from avperception.errors import EngineError
 
+CPU_PROVIDER = "CPUExecutionProvider"
+CUDA_PROVIDER = "CUDAExecutionProvider"
+
 _DTYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -28,13 +31,15 @@ class OnnxRuntimeEngine:
     """An ONNX network with static shapes in one ONNX Runtime session, which all contexts share.
 
     `threads` work on one execution together, 0 leaves their number to ONNX Runtime (one a core); the
-    result is the same to the last bit from run to run. Raises EngineError if the file is not usable.
+    result is the same to the last bit from run to run. Another `provider` than the CPU's is for
+    comparisons: inputs and outputs stay on the host. Raises EngineError if the file is not usable.
     """
 
-    def __init__(self, path: Path, threads: int = 0) -> None:
+    def __init__(self, path: Path, threads: int = 0, provider: str = CPU_PROVIDER) -> None:
         self._path = path
         self._threads = threads
-        self._session, self._version = _open_session(path, threads)
+        self._provider = provider
+        self._session, self._version = _open_session(path, threads, provider)
         self._inputs = _specs(path, "input", self._session.get_inputs())
         self._outputs = _specs(path, "output", self._session.get_outputs())
 
@@ -51,6 +56,8 @@ class OnnxRuntimeEngine:
     @property
     def description(self) -> str:
         """The runtime, its version, the device and the threads."""
+        if self._provider != CPU_PROVIDER:
+            return f"ONNX Runtime {self._version}, {self._provider}"
         threads = f"{self._threads} threads" if self._threads else "one thread per core"
         return f"ONNX Runtime {self._version}, CPU, {threads}"
 
@@ -95,7 +102,7 @@ class OnnxRuntimeContext:
             raise EngineError(f"{self._path}: execution failed: {_one_line(error)}") from error
 
 
-def _open_session(path: Path, threads: int) -> tuple[Any, str]:
+def _open_session(path: Path, threads: int, provider: str) -> tuple[Any, str]:
     try:
         import onnxruntime
     except ImportError as error:
@@ -113,7 +120,7 @@ def _open_session(path: Path, threads: int) -> tuple[Any, str]:
     # (`session.force_spinning_stop`) is as good on quiet cores and takes 274 ms on busy ones.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:
         raise EngineError(f"{path} cannot be loaded: {_one_line(error)}") from error
     return session, str(onnxruntime.__version__)

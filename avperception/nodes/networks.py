@@ -1,136 +1,23 @@
-"""The networks that the parameters name, and the device that they run on, chosen once for all cameras."""
+"""The networks that the parameters name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-
-from avperception.engines import Engine, find_engine, load_engine
-from avperception.engines.machine import current_machine
-from avperception.engines.manifest import read_manifest
-from avperception.errors import AvperceptionError, ConfigurationError, EngineError
-from avperception.models import check_network, find_card, locate
-from avperception.models.card import ModelCard
 from avperception.nodes.parameters import NodeParameters
-from avperception.pipeline.device import CpuDevice, Device
-from avperception.pipeline.network import Network
-
-TASKS = {"detector": "detection", "segmenter": "segmentation"}
+from avperception.pipeline.loading import TASKS, Networks, Placing, Wanted, load_networks
 
 
-@dataclass(frozen=True)
-class Networks:
-    """The networks by their role, None for one that is switched off, and where they run.
+def networks_of(parameters: NodeParameters) -> Networks:
+    """Load the networks of all roles where the parameter `backend` says.
 
-    `why_cpu` says what kept `backend: auto` from the GPU; None where it was not tried.
-    """
-
-    by_role: Mapping[str, Network | None]
-    device: Device
-    why_cpu: str | None = None
-
-    @property
-    def detector(self) -> Network | None:
-        return self.by_role["detector"]
-
-    @property
-    def segmenter(self) -> Network | None:
-        return self.by_role["segmenter"]
-
-
-def load_networks(parameters: NodeParameters) -> Networks:
-    """Load the models of all roles for the `backend` of the parameters.
-
-    `auto` takes the GPU if everything it needs is there for every network, else the host's CPU.
     Raises ModelError, EngineError or ConfigurationError.
     """
-    cards = {role: _card(parameters, role) for role in TASKS}
-    backend = str(parameters["backend"])
-    if backend == "onnxruntime":
-        return Networks(_on_cpu(parameters, cards), CpuDevice())
-    try:
-        return _on_gpu(parameters, cards)
-    except EngineError as error:
-        if backend == "tensorrt":
-            raise
-        return Networks(_on_cpu(parameters, cards), CpuDevice(), why_cpu=str(error))
-
-
-def _card(parameters: NodeParameters, role: str) -> ModelCard | None:
-    name = str(parameters[f"{role}.model"])
-    if not name:
-        return None
-    card = find_card(name)
-    if card.task != TASKS[role]:
-        raise ConfigurationError(
-            f"{role}.model is {name!r}, a network for {card.task}: choose one for {TASKS[role]}, "
-            "`avperception models list` shows them"
-        )
-    return card
-
-
-def _on_cpu(parameters: NodeParameters, cards: Mapping[str, ModelCard | None]) -> dict[str, Network | None]:
-    threads = int(parameters["threads"])
-    return {
-        role: _checked(card, load_engine(locate(card), backend="onnxruntime", threads=threads))
-        if card
-        else None
-        for role, card in cards.items()
+    wanted = {
+        role: Wanted(str(parameters[f"{role}.model"]), str(parameters[f"{role}.precision"])) for role in TASKS
     }
-
-
-def _on_gpu(parameters: NodeParameters, cards: Mapping[str, ModelCard | None]) -> Networks:
-    machine = current_machine()
-    if machine.gpu is None:
-        raise EngineError(f"there is no GPU to use ({machine.gpu_problem}): set backend to onnxruntime")
-    from avperception.pipeline.device.cuda import CudaDevice
-
-    device = CudaDevice()
-    policy = str(parameters["engine_policy"])
-    networks: dict[str, Network | None] = {}
-    for role, card in cards.items():
-        networks[role] = _tensorrt(card, str(parameters[f"{role}.precision"]), policy) if card else None
-    cameras = len(parameters.cameras)
-    _check_memory(device, [n for n in networks.values() if n], cameras)
-    return Networks(networks, device)
-
-
-def _tensorrt(card: ModelCard, precision: str, policy: str) -> Network:
-    from avperception.engines.tensorrt import TensorrtEngine
-
-    file = find_engine(locate(card), precision, policy, card)
-    return _checked(card, TensorrtEngine(file.path), _coverage(file.manifest_path))
-
-
-def _coverage(manifest: Path) -> Mapping[str, Any] | None:
-    try:
-        return read_manifest(manifest).precision.get("coverage")
-    except AvperceptionError:  # an engine whose manifest is damaged is refused before
-        return None
-
-
-def _checked(card: ModelCard, engine: Engine, coverage: Mapping[str, Any] | None = None) -> Network:
-    check_network(card, engine)
-    return Network(card, engine, coverage)
-
-
-def _check_memory(device: Any, networks: list[Network], cameras: int) -> None:
-    """Refuse what will not fit, with the figure that is needed; images and results come on top."""
-    contexts = cameras * device.frames_at_once
-    needed = contexts * sum(_context_bytes(network.engine) for network in networks)
-    free, total = device.memory()
-    if needed > free:
-        raise EngineError(
-            f"{cameras} cameras need {needed >> 20} MiB of GPU memory for their networks, of {total >> 20} "
-            f"MiB {free >> 20} are free: use fewer cameras or smaller networks, or end what else runs there"
-        )
-
-
-def _context_bytes(engine: Any) -> int:
-    """What one execution context takes: room for the layers, inputs and outputs."""
-    tensors = [*engine.inputs.values(), *engine.outputs.values()]
-    return int(engine.scratch_bytes) + sum(int(np.prod(spec.shape)) * spec.dtype.itemsize for spec in tensors)
+    placing = Placing(
+        backend=str(parameters["backend"]),
+        engine_policy=str(parameters["engine_policy"]),
+        threads=int(parameters["threads"]),
+        cameras=len(parameters.cameras),
+    )
+    return load_networks(wanted, placing)

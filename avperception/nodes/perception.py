@@ -23,7 +23,7 @@ from avperception.nodes.fusion_stage import FusionStage
 from avperception.nodes.health import HealthMonitor
 from avperception.nodes.input import Input
 from avperception.nodes.lidar_channel import LidarChannel
-from avperception.nodes.networks import load_networks
+from avperception.nodes.networks import networks_of
 from avperception.nodes.output import Output
 from avperception.nodes.parameters import NodeParameters
 from avperception.nodes.process import run_node
@@ -180,7 +180,7 @@ class PerceptionNode(LifecycleNode):
     # -- inside -----------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        networks = load_networks(self._settings)
+        networks = networks_of(self._settings)
         self._engines = {
             role: f"{network.card.name} on {network.engine.description}"
             for role, network in networks.by_role.items()

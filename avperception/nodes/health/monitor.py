@@ -18,9 +18,9 @@ from avperception.nodes.health.limits import Limits
 from avperception.nodes.health.watch import SourceWatch, percentiles_s
 from avperception.nodes.input import Input
 from avperception.nodes.lidar_channel import LidarChannel
-from avperception.pipeline.loading import Networks
 from avperception.nodes.output import Output
 from avperception.nodes.source import Source
+from avperception.pipeline.loading import Networks
 from avperception.types import CameraResult, FusedResult, Image
 
 _GIB = 2**30

@@ -1,0 +1,65 @@
+"""Several cameras at once, each with a thread and a pipeline of its own, the networks' weights shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from avperception.benchmark.clock import rate_hz
+from avperception.benchmark.frame import graphs_of, make_pipeline, overlapped_hz
+from avperception.benchmark.options import Subject
+from avperception.pipeline.camera import CameraPipeline
+from avperception.pipeline.device import Device
+from avperception.pipeline.device.cuda import CudaDevice
+from avperception.pipeline.device.cuda_errors import import_cupy
+
+
+def measure_cameras(subject: Subject, device: Device) -> list[dict[str, Any]]:
+    """Frames a second of all cameras together, for each number of cameras, with the GPU memory taken.
+
+    `one_by_one_hz` is what they give when each waits for its result before the next image;
+    `launched_hz` launches the graphs alone, without any work of the host: what the GPU itself can do.
+    """
+    rows = []
+    for count in subject.options.cameras:
+        pipelines = [make_pipeline(subject, device, f"camera{number}") for number in range(count)]
+        for pipeline in pipelines:
+            overlapped_hz(pipeline, subject)  # warm-up: every slot is captured
+        row: dict[str, Any] = {"cameras": count}
+        row["overlapped_hz"] = _together_hz(overlapped_hz, pipelines, subject)
+        row["one_by_one_hz"] = _together_hz(_one_by_one, pipelines, subject)
+        if isinstance(device, CudaDevice):
+            row["launched_hz"] = _launched_hz(pipelines, subject)
+            row["launched_one_by_one_hz"] = _launched_hz(pipelines, subject, slots=1)
+            free, total = device.memory()
+            row["gpu_memory_used_mib"] = (total - free) >> 20
+        rows.append({key: round(value, 1) for key, value in row.items()})
+    return rows
+
+
+def _together_hz(
+    run: Callable[[CameraPipeline, Subject], Any], pipelines: Sequence[CameraPipeline], subject: Subject
+) -> float:
+    with ThreadPoolExecutor(len(pipelines)) as threads:
+        return rate_hz(
+            len(pipelines) * subject.options.frames,
+            lambda: list(threads.map(lambda pipeline: run(pipeline, subject), pipelines)),
+        )
+
+
+def _one_by_one(pipeline: CameraPipeline, subject: Subject) -> None:
+    for number in range(subject.options.frames):
+        pipeline.process(subject.images[number % len(subject.images)])
+
+
+def _launched_hz(pipelines: Sequence[CameraPipeline], subject: Subject, slots: int | None = None) -> float:
+    graphs = [graph for pipeline in pipelines for graph in graphs_of(pipeline)[:slots]]
+
+    def launch() -> None:
+        for _ in range(subject.options.frames):
+            for graph in graphs:
+                graph.relaunch()
+        import_cupy().cuda.Device().synchronize()
+
+    return rate_hz(subject.options.frames * len(graphs), launch)

@@ -1,0 +1,163 @@
+"""One camera: the whole frame, its stages, and the floor below which this machine cannot come."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from avperception.benchmark.clock import cpu_ms, gpu_ms, host_ms, percentiles, rate_hz
+from avperception.benchmark.options import Subject
+from avperception.pipeline.camera import CameraPipeline, PendingResult
+from avperception.pipeline.detector import DetectorSettings
+from avperception.pipeline.device import Device
+from avperception.pipeline.device.cuda import CudaDevice, CudaRunner
+from avperception.pipeline.device.cuda_errors import import_cupy
+from avperception.pipeline.device.cuda_graph import FrameGraph
+from avperception.pipeline.network import Network
+from avperception.types import CameraResult
+
+
+def make_pipeline(subject: Subject, device: Device, name: str = "camera") -> CameraPipeline:
+    """One camera's pipeline as the node makes it."""
+    return CameraPipeline(name, subject.detector, subject.segmenter, DetectorSettings(), device)
+
+
+def graphs_of(pipeline: CameraPipeline) -> list[FrameGraph]:
+    """The CUDA graphs of a pipeline that has run, one for each frame under way at once."""
+    return [runner.graph for runner in pipeline.runners if isinstance(runner, CudaRunner) and runner.graph]
+
+
+def measure_frame(subject: Subject, device: Device) -> dict[str, Any]:
+    """The whole frame from image to result, one at a time and overlapped, and its stages."""
+    pipeline, images = make_pipeline(subject, device), subject.images
+
+    def process(number: int) -> CameraResult:
+        return pipeline.process(images[number % len(images)])
+
+    record: dict[str, Any] = {"image_to_result_ms": percentiles(host_ms(process, subject.options))}
+    record["cpu_ms"] = round(cpu_ms(process, subject.options), 4)
+    record["overlapped_hz"] = round(overlapped_hz(pipeline, subject), 1)
+    record["stages_ms"] = stages_ms(subject, device)
+    if isinstance(device, CudaDevice):
+        record |= _measure_graph(subject, pipeline)
+    return record
+
+
+def overlapped_hz(pipeline: CameraPipeline, subject: Subject) -> float:
+    """Frames a second of one thread that submits the next image before it takes the last result."""
+    frames, images = subject.options.frames, subject.images
+
+    def work() -> None:
+        waiting: deque[PendingResult] = deque()
+        for number in range(frames):
+            if len(waiting) == pipeline.frames_at_once:
+                waiting.popleft().result()
+            waiting.append(pipeline.submit(images[number % len(images)]))
+        while waiting:
+            waiting.popleft().result()
+
+    return rate_hz(frames, work)
+
+
+def stages_ms(subject: Subject, device: Device) -> dict[str, dict[str, float]]:
+    """Each stage by itself; on a GPU they are for this not captured into a graph, which is slower."""
+    single = CudaDevice(graphs=False, mapped=device.mapped) if isinstance(device, CudaDevice) else device
+    pipeline = make_pipeline(subject, single)
+    samples: dict[str, list[float]] = {}
+    for number in range(subject.options.warm_up + subject.options.frames):
+        result = pipeline.process(subject.images[number % len(subject.images)])
+        if number >= subject.options.warm_up:
+            for stage, milliseconds in result.stage_ms.items():
+                samples.setdefault(stage, []).append(milliseconds)
+    return {stage: percentiles(times) for stage, times in samples.items()}
+
+
+def _measure_graph(subject: Subject, pipeline: CameraPipeline) -> dict[str, Any]:
+    """Launch to results in host memory, by events and by the host's clock, against the floor."""
+    cupy = import_cupy()
+    graph = graphs_of(pipeline)[0]
+    floor = _floor(subject, cupy, graph)
+
+    def launch_and_wait(number: int) -> None:
+        graph.relaunch()
+        graph.stream.synchronize()
+
+    whole = percentiles(gpu_ms(cupy, graph.stream, graph.relaunch, subject.options))
+    floor_ms = round(sum(floor["parts_ms"].values()), 4)
+    slower_hz = floor.pop("slower_engine_hz")
+    return {
+        "floor_ms": floor_ms,
+        "floor_parts_ms": floor["parts_ms"],
+        "whole_frame_ms": whole,
+        "whole_frame_by_host_clock_ms": percentiles(host_ms(launch_and_wait, subject.options)),
+        "ratio_to_floor": round(whole["p50"] / floor_ms, 4),
+        "engines_alone_ms": floor["engines_ms"],
+        "slower_engine_alone_hz": round(slower_hz, 1),
+        "copy_to_pinned_ms": percentiles(
+            host_ms(lambda number: graph.copy(subject.images[number % len(subject.images)]), subject.options)
+        ),
+    }
+
+
+def _floor(subject: Subject, cupy: Any, graph: Any) -> dict[str, Any]:
+    """Pinned upload, the slower engine alone as a graph, and the download of a frame's results."""
+    options = subject.options
+    stream = cupy.cuda.Stream(non_blocking=True)
+    engines = {role: EngineGraph(cupy, network, stream) for role, network in subject.networks.items()}
+    alone = {
+        role: percentiles(gpu_ms(cupy, stream, engine.launch, options)) for role, engine in engines.items()
+    }
+    slower = max(alone, key=lambda role: alone[role]["p50"])
+    parts = {
+        "upload": percentiles(_copies_ms(subject, cupy, stream, graph.upload_bytes, to_device=True))["p50"],
+        f"{slower} network": alone[slower]["p50"],
+        "download": percentiles(_copies_ms(subject, cupy, stream, graph.result_bytes, to_device=False))[
+            "p50"
+        ],
+    }
+
+    def launch_many() -> None:
+        for _ in range(options.frames):
+            engines[slower].launch()
+        stream.synchronize()
+
+    return {
+        "parts_ms": parts,
+        "engines_ms": alone,
+        "slower_engine_hz": rate_hz(options.frames, launch_many),
+    }
+
+
+class EngineGraph:
+    """A network's execution alone, captured."""
+
+    def __init__(self, cupy: Any, network: Network, stream: Any) -> None:
+        self._stream = stream
+        self._context = network.engine.create_context()
+        with stream:
+            stream.begin_capture()
+            self._context.execute(stream)
+            self._graph = stream.end_capture()
+
+    def launch(self) -> None:
+        """Put one execution on the stream."""
+        self._graph.launch(self._stream)
+
+
+def _copies_ms(subject: Subject, cupy: Any, stream: Any, size: int, *, to_device: bool) -> list[float]:
+    """Copies of `size` bytes between pinned and GPU memory."""
+    runtime = cupy.cuda.runtime
+    memory = cupy.cuda.alloc_pinned_memory(size)
+    np.frombuffer(memory, np.uint8, size)[...] = 1
+    array = cupy.ones(size, np.uint8)
+    cupy.cuda.Device().synchronize()
+
+    def copy() -> None:
+        if to_device:
+            runtime.memcpyAsync(array.data.ptr, memory.ptr, size, runtime.memcpyHostToDevice, stream.ptr)
+        else:
+            runtime.memcpyAsync(memory.ptr, array.data.ptr, size, runtime.memcpyDeviceToHost, stream.ptr)
+
+    return gpu_ms(cupy, stream, copy, subject.options)

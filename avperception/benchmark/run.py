@@ -1,0 +1,66 @@
+"""Runs all measurements and makes the record of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from avperception.benchmark.baselines import (
+    measure_onnxruntime_cuda,
+    measure_sequential_tensorrt,
+    measure_torch_eager,
+)
+from avperception.benchmark.cameras import measure_cameras
+from avperception.benchmark.frame import measure_frame
+from avperception.benchmark.machine import describe
+from avperception.benchmark.options import Subject
+from avperception.pipeline.device import Device
+from avperception.pipeline.device.cuda import CudaDevice
+
+Progress = Callable[[str], None]
+
+
+def run_benchmark(
+    subject: Subject, device: Device, *, baselines: bool = True, progress: Progress = lambda text: None
+) -> dict[str, Any]:
+    """Measure one frame, several cameras, the usual ways and the lidar, on an idle machine.
+
+    On a GPU the record has `floor_ms`, `whole_frame_ms`, `ratio_to_floor` and `speedup_over`.
+    """
+    record: dict[str, Any] = {
+        "machine": describe(subject),
+        "device": device.name,
+        "config": subject.options.as_dict(),
+    }
+    progress("one camera")
+    record |= measure_frame(subject, device)
+    if subject.options.cameras:
+        progress("several cameras")
+        record["cameras"] = measure_cameras(subject, device)
+    if isinstance(device, CudaDevice):
+        if subject.options.points:
+            from avperception.benchmark.lidar import measure_lidar
+
+            progress("lidar")
+            record["lidar"] = measure_lidar(subject.options)
+        if baselines:
+            record |= _against_the_usual(subject, record, progress)
+    return record
+
+
+def _against_the_usual(subject: Subject, record: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """The same frames done in the usual ways, and how many times as long they take, image to result."""
+    found = {}
+    for name, measure in (
+        ("sequential_tensorrt_cpu", measure_sequential_tensorrt),
+        ("onnxruntime_cuda", measure_onnxruntime_cuda),
+        ("torch_eager", measure_torch_eager),
+    ):
+        progress(name)
+        found[name] = measure(subject)
+    own = record["image_to_result_ms"]["p50"]
+    speedup = {
+        name: round(result["image_to_result_ms"]["p50"] / own, 2) if isinstance(result, dict) else None
+        for name, result in found.items()
+    }
+    return {"baselines": found, "speedup_over": speedup}
