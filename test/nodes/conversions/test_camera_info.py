@@ -96,6 +96,45 @@ def test_an_image_of_no_size(width: int, height: int):
     assert reason(make(width=width, height=height)) == "bad_camera_info"
 
 
+# -- images that are rectified already ----------------------------------------------------------------
+
+P = [500.0, 0.0, 610.0, -60.0, 0.0, 510.0, 180.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+
+
+def test_a_rectified_image_is_a_pinhole_with_the_k_of_p():
+    message = with_roi(make(p=P, binning_x=2, binning_y=2), 100, 20, 1000, 300)
+    model = camera_model_from_message(message, is_rectified=True)
+    assert len(model.D) == 0
+    same = with_roi(
+        make(k=[P[i] for i in (0, 1, 2, 4, 5, 6, 8, 9, 10)], binning_x=2, binning_y=2), 100, 20, 1000, 300
+    )
+    np.testing.assert_array_equal(model.K, camera_model_from_message(same).K)
+    assert (model.width, model.height) == (500, 150)
+
+
+def test_a_rectified_image_needs_no_known_lens():
+    message = make(p=P, distortion_model="a lens nobody knows", d=[1.0] * 7)
+    assert camera_model_from_message(message, is_rectified=True).K[0, 0] == 500.0
+
+
+def test_a_rectified_image_of_an_uncalibrated_camera():
+    with pytest.raises(MessageError, match="P") as caught:
+        camera_model_from_message(make(p=[0.0] * 12), is_rectified=True)
+    assert caught.value.reason == "uncalibrated"
+
+
+def test_rectifying_by_opencv_and_p_put_a_point_where_k_and_d_put_it():
+    """A point projected with K and D, its pixel rectified by OpenCV with P: P alone gives the same pixel."""
+    raw = make(width=640, height=480, p=[350.0, 0, 330.0, 0, 0, 360.0, 250.0, 0, 0, 0, 1, 0])
+    raw.k = [400.0, 0.0, 320.5, 0.0, 410.0, 240.25, 0.0, 0.0, 1.0]
+    point = np.array([[0.6, -0.4, 2.0]])
+    model, rectified = camera_model_from_message(raw), camera_model_from_message(raw, is_rectified=True)
+    pixel, _ = cv2.projectPoints(point, np.zeros(3), np.zeros(3), model.K, model.D)
+    moved = cv2.undistortPoints(pixel, model.K, model.D, R=np.eye(3), P=rectified.K)
+    expected, _ = cv2.projectPoints(point, np.zeros(3), np.zeros(3), rectified.K, None)
+    np.testing.assert_allclose(moved.reshape(2), expected.reshape(2), atol=0.01)
+
+
 # -- region of interest and binning (REP-104, CameraInfo.msg) ------------------------------------------
 
 
