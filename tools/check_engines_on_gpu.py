@@ -71,6 +71,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--images", type=Path, help="folder of images; noise that looks like a scene without")
     parser.add_argument("--prebuilt", type=Path, help="folder with engines built elsewhere, with manifests")
     parser.add_argument("--only", nargs="*", help="names of models; all that are there without")
+    parser.add_argument("--precisions", nargs="*", default=["fp32", "fp16"], help="both without")
     parser.add_argument(
         "--layers", nargs="*", default=[], help="models to find the layers of that TF32 hurts"
     )
@@ -129,11 +130,11 @@ def check_all(arguments: argparse.Namespace) -> dict[str, Any]:
         inputs = make_inputs(card, network, arguments.images)
         expected = run_reference(network, card.input.tensor, inputs)
         for precision, tf32 in VARIANTS:
-            if tf32 and rows[-1].get("tf32"):
-                continue  # it is in TF32 already
+            if precision not in arguments.precisions or (tf32 and rows[-1].get("tf32")):
+                continue  # the latter is in TF32 already
             rows.append(built_here(card, precision, tf32, inputs, expected))
             print_row(rows[-1])
-        for file in prebuilt(arguments.prebuilt, network):
+        for file in prebuilt(arguments.prebuilt, network, arguments.precisions):
             rows.append(measure(card.name, file, "elsewhere", inputs, expected))
             print_row(rows[-1])
         if card.name in arguments.layers:
@@ -156,9 +157,11 @@ def cards(only: list[str] | None) -> Iterator[tuple[Any, Path]]:
             yield card, locate(card)
 
 
-def prebuilt(folder: Path | None, network: Path) -> list[Path]:
+def prebuilt(folder: Path | None, network: Path, precisions: list[str]) -> list[Path]:
     """Engines of a network that another machine built."""
-    return sorted(folder.glob(f"{network.stem}.*.engine")) if folder else []
+    if folder is None:
+        return []
+    return [file for name in precisions for file in sorted(folder.glob(f"{network.stem}.{name}.*.engine"))]
 
 
 def built_here(

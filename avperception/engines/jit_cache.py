@@ -28,7 +28,6 @@ class JitCache:
         self.path = jit_cache_path(engine_sha256, machine)
         self.warm = False
         self._tf32 = tf32
-        self._compiled = False
         self._cache: Any = None
         self._kept = b""
         self._config = create_runtime_config(engine)
@@ -42,14 +41,7 @@ class JitCache:
         if self._config is None:
             return engine.create_execution_context()
         with tf32_kernels(self._tf32):
-            context = engine.create_execution_context(self._config)
-            if context is not None and not self.warm and not self._compiled:
-                # The one that had its kernels compiled holds the compiler's memory as long as it lives,
-                # 0.8 GB for YOLOX-nano; another one finds them in the cache.
-                del context
-                context = engine.create_execution_context(self._config)
-                self._compiled = True
-        return context
+            return engine.create_execution_context(self._config)
 
     def keep(self) -> None:
         """Write the cache if there is anything new in it; a failure costs the next start time, no more."""

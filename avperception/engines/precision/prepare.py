@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from avperception.calibration.set import CalibrationSet
+from avperception.engines.precision.finer_weights import coarse_convolutions, split_weights
 from avperception.engines.precision.half import convert_to_fp16, find_islands
 from avperception.engines.precision.integer import IntegerNetwork, prepare_int8
 from avperception.engines.precision.judge import Judge, Verdict
@@ -40,6 +42,10 @@ ISLAND_IMAGES = 16
 """Images that the search for overflowing values looks at."""
 WORTH_FP32 = 1.5
 """Nodes whose values vanish in FP16 stay FP32 if the outputs' noise is this much larger without."""
+WORTH_TWO_PARTS = 1.2
+"""Weights are given in two FP16 parts if the outputs' noise is this much larger without."""
+COARSENESS_IMAGES = 4
+"""Images on which it is measured how much FP16 weights hurt a convolution."""
 JUDGED_IMAGES = 32
 """Images that the task's metric is measured on, of each half; they are held in memory."""
 
@@ -80,7 +86,28 @@ class Preparation:
         judge = self._judge("running FP32", self._all)
         islands, half, verdict = self._islands(self._all, judge)
         _refuse_non_finite(self._source, verdict)
-        return half, self._report(islands, verdict, _metric_result(judge, verdict, None, None))
+        half, verdict, notes = self._with_finer_weights(islands, half, verdict, judge)
+        report = self._report(islands, verdict, _metric_result(judge, verdict, None, None))
+        return half, replace(report, notes=(*report.notes, *notes))
+
+    def _with_finer_weights(
+        self, islands: tuple[LayerException, ...], half: ModelProto, verdict: Verdict, judge: Judge
+    ) -> tuple[ModelProto, Verdict, tuple[str, ...]]:
+        """Give convolutions that FP16 weights are too coarse for weights in two parts, if that helps."""
+        looked_at = list(self._make_input.all(self._images(_spread(self._all, COARSENESS_IMAGES))))
+        kept = {island.name for island in islands}
+        found = coarse_convolutions(self._model, self._make_input.name, looked_at)
+        coarse = [name for name in found if name not in kept]
+        if not coarse:
+            return half, verdict, ()
+        finer, finer_verdict = self._tried(islands, judge, split_weights(self._model, coarse))
+        if verdict.noise < finer_verdict.noise * WORTH_TWO_PARTS:
+            return half, verdict, ()
+        note = (
+            f"FP16 weights are too coarse for {', '.join(coarse)}: theirs are sums of two FP16 values, "
+            f"which makes the outputs' noise {verdict.noise / finer_verdict.noise:.1f} times smaller"
+        )
+        return finer, finer_verdict, (note,)
 
     def int8(self) -> tuple[ModelProto, PrecisionReport]:
         """Calibrate, quantise, search for the mix if a limit is given, convert the rest to FP16."""
@@ -137,8 +164,10 @@ class Preparation:
         order = {node.name: position for position, node in enumerate(self._model.graph.node)}
         return tuple(sorted(exceptions, key=lambda exception: order[exception.name]))
 
-    def _tried(self, islands: tuple[LayerException, ...], judge: Judge) -> tuple[ModelProto, Verdict]:
-        half = convert_to_fp16(self._model, [island.name for island in islands])
+    def _tried(
+        self, islands: tuple[LayerException, ...], judge: Judge, model: ModelProto | None = None
+    ) -> tuple[ModelProto, Verdict]:
+        half = convert_to_fp16(model or self._model, [island.name for island in islands])
         self._progress("comparing FP16 with FP32", 0, 1)
         verdict = judge(half)
         self._progress("comparing FP16 with FP32", 1, 1)

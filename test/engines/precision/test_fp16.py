@@ -114,6 +114,31 @@ def test_values_too_small_for_fp16_are_an_island_and_dead_weights_are_none(tmp_p
     np.testing.assert_allclose(run(tmp_path / "half.onnx", pixels), 150 * 1e-2, rtol=2e-3)
 
 
+def test_weights_whose_products_cancel_are_given_in_two_parts(tmp_path: Path) -> None:
+    """1000.3 - 1000.1 is 0.2, and 0.5 in FP16, which knows 1000.0 and 1000.5 there; 3 and 1 are exact."""
+    source = save(
+        tmp_path / "cancelling.onnx",
+        [
+            helper.make_node("Conv", ["x", "spread"], ["a"], name="spread"),
+            helper.make_node("Conv", ["a", "w"], ["out"], name="cancel"),
+        ],
+        [
+            weight("spread", np.full((2, 3, 1, 1), 0.125)),
+            weight("w", [[[[1000.3]], [[-1000.1]]], [[[3.0]], [[1.0]]]]),
+        ],
+    )
+    report = to_fp16(source, tmp_path / "half.onnx", card(source), None)
+    assert any("too coarse for cancel:" in note for note in report.notes)
+    assert report.exceptions == ()
+    pixels = np.full((1, 3, 24, 32), 64.0, dtype=np.float32)
+    exact, half = run(source, pixels), run(tmp_path / "half.onnx", pixels)
+    np.testing.assert_allclose(exact[0, :, 0, 0], [4.8, 96.0], rtol=1e-3)
+    np.testing.assert_allclose(half, exact, rtol=5e-3)
+    assert TensorProto.FLOAT not in {
+        tensor.data_type for tensor in onnx.load(str(tmp_path / "half.onnx")).graph.initializer
+    }
+
+
 @pytest.mark.parametrize("name", ["yolox", "twinlitenet"])
 def test_real_networks_keep_their_results(
     name: str, request: pytest.FixtureRequest, street: CalibrationSet, tmp_path: Path
