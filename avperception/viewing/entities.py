@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import cv2
@@ -81,16 +81,20 @@ def wire_frames_entity(
     """Make the edges of 3D boxes as the camera sees them, its distortion included."""
     strips: list[NDArray[Any]] = []
     colors = []
-    bounds = _field_of_view(camera)
+    bounds, image = _field_of_view(camera), np.array([(0.0, 0.0), (camera.width, camera.height)])
     for detection in detections:
         corners = cpu.transform_points(
             box_corners(detection.center, detection.size, detection.yaw), T_camera_target
         ).astype(np.float64)
         if (corners[:, 2] < NEAREST).any():
             continue
-        for line in _clipped(corners[:, :2] / corners[:, 2:], bounds):
-            strips.append(cpu.distort(line, camera.K, camera.D, camera.distortion_model) + 0.5)
-            colors.append(_color(detection.class_name))
+        for edge in corners[list(EDGES), :2] / corners[list(EDGES), 2:]:
+            if (seen := _clip(edge, bounds)) is None:
+                continue
+            pixels = cpu.distort(seen, camera.K, camera.D, camera.distortion_model) + 0.5
+            if (line := _clip(pixels, image)) is not None:
+                strips.append(line)
+                colors.append(_color(detection.class_name))
     return rr.LineStrips2D(strips, colors=colors, radii=-1.0, draw_order=25)
 
 
@@ -103,17 +107,13 @@ def _field_of_view(camera: CameraModel) -> Float64:
     return np.array([rays.min(axis=0), rays.max(axis=0)])
 
 
-def _clipped(corners: Float64, bounds: Float64) -> Iterator[Float64]:
-    """The edges (2, 2) of a box with these corners x / z, y / z, as far as they lie within the bounds."""
-    # OpenCV clips whole numbers: steps of 1e-5, a hundredth of a pixel.
-    size = ((bounds[1] - bounds[0]) * 1e5).astype(int)
-    steps = np.clip((corners - bounds[0]) * 1e5, -1e9, 1e9).astype(int)
-    for start, end in EDGES:
-        is_seen, one, other = cv2.clipLine(
-            (0, 0, int(size[0]), int(size[1])), tuple(map(int, steps[start])), tuple(map(int, steps[end]))
-        )
-        if is_seen:
-            yield np.array([one, other]) / 1e5 + bounds[0]
+def _clip(line: Float64, bounds: Float64) -> Float64 | None:
+    """The part of a line (2, 2) within the bounds (low, high), None if there is none."""
+    low, size = bounds[0], bounds[1] - bounds[0]
+    # OpenCV clips whole numbers: a hundred thousand of them across.
+    steps = np.clip((line - low) / size * 1e5, -1e9, 1e9).astype(int).tolist()
+    is_seen, one, other = cv2.clipLine((0, 0, 100_001, 100_001), steps[0], steps[1])
+    return np.array([one, other]) * size / 1e5 + low if is_seen else None
 
 
 def lanes_2d_entity(rr: Any, lanes: Sequence[Float32]) -> Entity:
