@@ -59,10 +59,10 @@ setup(
     entry_points={
         "console_scripts": [
             "avperception = avperception.cli.main:main",
-            "perception = avperception.nodes.perception:main",
-            "visualizer = avperception.nodes.visualizer:main",
-            "bag_player = avperception.nodes.bag_player:main",
-            "synthetic_road = avperception.nodes.synthetic_road:main",
+            "perception = avperception.nodes.executables:perception",
+            "visualizer = avperception.nodes.executables:visualizer",
+            "bag_player = avperception.nodes.executables:bag_player",
+            "synthetic_road = avperception.nodes.executables:synthetic_road",
         ],
     },
 )

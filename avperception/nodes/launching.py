@@ -21,7 +21,7 @@ from launch.launch_context import LaunchContext
 from launch.logging import get_logger
 from launch_ros.actions import LifecycleNode, Node
 
-from avperception.errors import AvperceptionError
+from avperception.errors import AvperceptionError, ConfigurationError
 from avperception.nodes.launch_topics import Sensors, configured_sensors, recorded_sensors, remappings
 from avperception.nodes.process import EXIT_BAD_INPUT
 from avperception.nodes.transport import PROFILES_VARIABLE, use_shared_memory_profile
@@ -178,7 +178,7 @@ def _player(
     """The node that plays a recording once every sensor's topic has its subscriber."""
     playing = {
         **parameters,
-        "rate": float(_argument(context, "rate")),
+        "rate": _number(context, "rate"),
         "loop": _argument(context, "loop") == "true",
         "wait_for": sorted(sensors.topics.values()) or [""],
     }
@@ -255,6 +255,14 @@ def _qos_overrides(context: LaunchContext) -> list[str]:
 
 def _argument(context: LaunchContext, name: str) -> str:
     return str(context.launch_configurations[name])
+
+
+def _number(context: LaunchContext, name: str) -> float:
+    text = _argument(context, name)
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigurationError(f"{name}:={text} is no number") from None
 
 
 def _config(name: str) -> Path:
