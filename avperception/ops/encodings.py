@@ -11,6 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from avperception.errors import MessageError
+from avperception.types import Image
+
 BGR_ORDER = (0, 1, 2)
 RGB_ORDER = (2, 1, 0)
 GREY_ORDER = (0, 0, 0)
@@ -80,3 +83,30 @@ PIXEL_FORMATS: dict[str, PixelFormat] = {
     "bayer_gbrg8": _bayer(cv2.COLOR_BayerGR2BGR),
     "bayer_grbg8": _bayer(cv2.COLOR_BayerGB2BGR),
 }
+
+
+def check_image(image: Image) -> None:
+    """Raise MessageError unless an image's encoding is known and its data are what that asks for.
+
+    Reasons: `unknown_encoding`, `zero_size`, `odd_size`, `wrong_data_size`.
+    """
+    pixel_format = PIXEL_FORMATS.get(image.encoding)
+    if pixel_format is None:
+        known = ", ".join(sorted(PIXEL_FORMATS))
+        raise MessageError("unknown_encoding", f"encoding {image.encoding!r} is not one of {known}")
+    size = f"{image.width}x{image.height}"
+    if image.width < 1 or image.height < 1:
+        raise MessageError("zero_size", f"the image is {size}: a side must be 1 or more")
+    is_planar = pixel_format.rows_per_line != 1.0
+    if (pixel_format.even_width and image.width % 2) or (is_planar and image.height % 2):
+        raise MessageError("odd_size", f"{image.encoding} needs even sides, the image is {size}")
+    wanted: tuple[int, ...] = (pixel_format.stored_rows(image.height), image.width)
+    if pixel_format.channels > 1:
+        wanted = (*wanted, pixel_format.channels)
+    data = image.data
+    if data.shape != wanted or data.dtype != pixel_format.dtype:
+        raise MessageError(
+            "wrong_data_size",
+            f"the data of a {image.encoding} image of {size} must be {pixel_format.dtype} of shape {wanted}, "
+            f"not {data.dtype} of {data.shape}",
+        )

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avperception.ops.cpu import unpack_lanes
+from avperception.ops.encodings import check_image
 from avperception.pipeline.detector import Detector, DetectorSettings
 from avperception.pipeline.device import Device, Frame, FrameRunner
 from avperception.pipeline.network import Network
@@ -74,6 +75,7 @@ class CameraPipeline:
         Every result must be taken. Raises MessageError for an image that cannot be converted and
         EngineError when a network fails.
         """
+        check_image(image)
         slot = self._free.get()
         try:
             slot.launch(image, on_detections)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Hashable, Mapping
 from types import ModuleType
@@ -22,6 +23,9 @@ ASLEEP = 0.75
 
 SHORTEST_SLEEP_S = 100e-6
 """Below this a sleep costs more than it saves."""
+
+_capturing = threading.Lock()
+"""CUDA forbids to wait for a GPU, as each capture does at its start, while any stream of it is captured."""
 
 
 class CudaDevice:
@@ -119,7 +123,8 @@ class CudaRunner:
         # The old graph goes first: frames of ever new sizes must not pile up in memory.
         self.graph, self._layout = None, None
         self.graph = FrameGraph(self._cupy, self._device.ops, self._work, image, self._stream)
-        self.graph.prepare(capture=self._device.graphs, mapped=self._device.mapped)
+        with _capturing:
+            self.graph.prepare(capture=self._device.graphs, mapped=self._device.mapped)
         self._layout = layout
         self.captures += 1
         return self.graph

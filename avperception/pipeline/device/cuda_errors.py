@@ -24,13 +24,14 @@ _LOST = (
 
 
 def import_cupy() -> Any:
-    """Import CuPy and make sure that it sees a GPU; raises EngineError with the reason."""
+    """Import CuPy and make sure that it can use a GPU; raises EngineError with the reason."""
     try:
         import cupy
     except ImportError as error:
+        # CuPy wraps the reason into a page of advice.
         raise EngineError(
-            f"the GPU pipeline needs CuPy ({error}): run `pip install cupy-cuda13x` (for CUDA 12 "
-            "cupy-cuda12x), or set backend to onnxruntime"
+            f"the GPU pipeline needs CuPy ({error.__cause__ or error}): run `pip install cupy-cuda13x` (for "
+            "CUDA 12 cupy-cuda12x), or set backend to onnxruntime"
         ) from error
     try:
         cupy.cuda.runtime.getDeviceCount()
@@ -38,6 +39,13 @@ def import_cupy() -> Any:
         raise EngineError(
             f"CuPy finds no usable GPU ({error}): `avperception doctor` tells what is missing, or set "
             "backend to onnxruntime"
+        ) from error
+    try:
+        cupy.cuda.nvrtc.getVersion()
+    except RuntimeError as error:
+        raise EngineError(
+            f"CuPy finds no compiler for its CUDA ({' '.join(str(error).split())}): run `pip install "
+            '"cupy-cuda13x[ctk]"` (for CUDA 12 cupy-cuda12x), or set backend to onnxruntime'
         ) from error
     return cupy
 

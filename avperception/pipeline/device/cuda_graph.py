@@ -137,14 +137,32 @@ class FrameGraph:
 
     def _host_array(self, array: Array, index: int) -> NDArray[Any]:
         """Pinned memory for one result, from a pool to which it returns when nobody holds the array."""
-        memory = self._pinned_pool.malloc(array.nbytes)
-        self._addresses[index] = memory.ptr
-        return np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
+        block = HostBlock(self._pinned_pool, array)
+        self._addresses[index] = block.address
+        return np.asarray(block)
 
     def _mapped_array(self) -> Array:
         cupy = self._cupy
         memory = cupy.cuda.UnownedMemory(self._memory.ptr, self._bytes, self._memory)
         return cupy.ndarray(self._bytes, np.uint8, memptr=cupy.cuda.MemoryPointer(memory, 0))
+
+
+class HostBlock:
+    """Pinned memory for an array's values; arrays made of it hold it, and its pool.
+
+    A block of CuPy 13 is freed with its pool, held or not, while a result may outlive graph and camera.
+    """
+
+    def __init__(self, pool: Any, array: Array) -> None:
+        self._pool = pool
+        self._memory = pool.malloc(array.nbytes)
+        self.address = int(self._memory.ptr)
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": array.shape,
+            "typestr": array.dtype.str,
+            "data": (self.address, False),
+        }
 
 
 def stored_shape(image: Image) -> tuple[int, int]:
