@@ -53,6 +53,7 @@ setup(
     extras_require={
         "tools": requirements("optional.txt"),
         "tensorrt-rtx": requirements("tensorrt.txt"),
+        "view": requirements("view.txt"),
         "test": ["pytest", "hypothesis"],
     },
     zip_safe=True,

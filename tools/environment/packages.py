@@ -13,7 +13,7 @@ from environment.commands import run_logged
 from environment.places import Places
 
 FOR_EVERYONE = ("runtime.txt", "optional.txt", "tensorrt.txt", "development.txt")
-FOR_WHEELS = ("ros.txt", "messages.txt")
+FOR_WHEELS = ("ros.txt", "messages.txt", "view.txt")
 
 
 def create_venv(places: Places, environment: dict[str, str], system_packages: bool) -> None:
