@@ -82,6 +82,6 @@ def street_images(options: BenchmarkOptions) -> tuple[Image, ...]:
         small = rng.integers(0, 256, (rows // 8 + 1, columns // 8 + 1, pixel_format.channels), np.uint8)
         data = cv2.resize(small, (columns, rows), interpolation=cv2.INTER_CUBIC)
         shape = (rows, columns) if pixel_format.channels == 1 else (rows, columns, pixel_format.channels)
-        typed = data.reshape(shape).astype(pixel_format.dtype)
+        typed = data.reshape(shape).astype(pixel_format.dtype) << 8 * (pixel_format.dtype.itemsize - 1)
         images.append(Image(typed, options.encoding, options.width, options.height, number, "camera"))
     return tuple(images)

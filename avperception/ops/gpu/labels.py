@@ -47,11 +47,6 @@ def labels_to_image(labels: Array, placement: Placement, width: int, height: int
         "labels", "labels_to_image",
         (blocks(width * height, BLOCK * PIXELS_OF_A_THREAD),), (BLOCK,),
         labels, labels.strides[0], placement.left, placement.top, placement.width, placement.height,
-        _step(placement.width, width), _step(placement.height, height), width, height, image,
+        width, height, image,
     )  # fmt: skip
     return image
-
-
-def _step(source: int, target: int) -> int:
-    """Source pixels per target pixel in 16 bits behind the point, rounded as OpenCV's INTER_NEAREST_EXACT."""
-    return ((source << 16) + target // 2) // target

@@ -51,33 +51,32 @@ extern "C" __global__ void argmax_labels_f16(const __half* logits_0, int channel
                   class_ids, plane, labels);
 }
 
-// Nearest pixel centre in fixed point of 16 bits, as OpenCV's INTER_NEAREST_EXACT.
-__device__ int nearest(int target, int step, int source_size) {
-    int start = step / 2 - source_size % 2;
-    return min(max(int((static_cast<long long>(step) * target + start) >> 16), 0), source_size - 1);
+// The source pixel in which the centre of a target pixel lies; in whole numbers, for a centre may fall on an edge.
+__device__ int nearest(int target, int target_size, int source_size) {
+    return (2u * target + 1u) * unsigned(source_size) / (2u * target_size);
 }
 
 // One thread 16 neighbouring pixels of the image, taken as one long row; `labels` has rows of `pitch` and the
-// image in the window (left, top, window_width, window_height).
+// image in the window (left, top, window_width, window_height). All sizes are below 2^15.
 extern "C" __global__ void labels_to_image(const unsigned char* labels, int pitch, int left, int top,
-                                           int window_width, int window_height, int step_x, int step_y, int width,
-                                           int height, unsigned char* image) {
-    long long first = 16LL * (blockIdx.x * blockDim.x + threadIdx.x);
-    long long pixels = (long long)width * height;
+                                           int window_width, int window_height, int width, int height,
+                                           unsigned char* image) {
+    unsigned first = 16u * (blockIdx.x * blockDim.x + threadIdx.x);
+    unsigned pixels = unsigned(width) * height;
     if (first >= pixels) return;
     int y = int(first / width), x = int(first % width);
-    const unsigned char* row = labels + size_t(top + nearest(y, step_y, window_height)) * pitch + left;
+    const unsigned char* row = labels + size_t(top + nearest(y, height, window_height)) * pitch + left;
     union {
         unsigned char bytes[16];
         uint4 word;
     } chunk;
-    int count = int(min(16LL, pixels - first));
+    int count = int(min(16u, pixels - first));
     for (int i = 0; i < 16; ++i) {
         if (i >= count) break;
-        chunk.bytes[i] = row[nearest(x, step_x, window_width)];
+        chunk.bytes[i] = row[nearest(x, width, window_width)];
         if (++x == width && i + 1 < count) {
             x = 0;
-            row = labels + size_t(top + nearest(++y, step_y, window_height)) * pitch + left;
+            row = labels + size_t(top + nearest(++y, height, window_height)) * pitch + left;
         }
     }
     if (count == 16) {
