@@ -50,6 +50,12 @@ class Image:
     frame_id: str
 
 
+def without_pixels(image: Image) -> Image:
+    """Give what an image's header says, its `data` empty."""
+    empty = np.zeros(0, np.uint8)
+    return Image(empty, image.encoding, image.width, image.height, image.stamp_ns, image.frame_id)
+
+
 @dataclass(frozen=True)
 class PointCloud:
     """One lidar sweep in the sensor's own frame: `points_lidar` (N, 3) float32, `intensity` (N,) float32.

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from avperception.errors import MessageError
+from avperception.ops.jpeg import JpegImage
 from avperception.types import Image
 
 BGR_ORDER = (0, 1, 2)
@@ -88,8 +89,11 @@ PIXEL_FORMATS: dict[str, PixelFormat] = {
 def check_image(image: Image) -> None:
     """Raise MessageError unless an image's encoding is known and its data are what that asks for.
 
-    Reasons: `unknown_encoding`, `zero_size`, `odd_size`, `wrong_data_size`.
+    Reasons: `unknown_encoding`, `zero_size`, `odd_size`, `wrong_data_size`. A JPEG image is not decoded for
+    it: its header has been looked at, its pixels will be.
     """
+    if isinstance(image, JpegImage):
+        return
     pixel_format = PIXEL_FORMATS.get(image.encoding)
     if pixel_format is None:
         known = ", ".join(sorted(PIXEL_FORMATS))

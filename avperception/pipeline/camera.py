@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -18,12 +17,11 @@ from avperception.pipeline.detector import Detector, DetectorSettings
 from avperception.pipeline.device import Device, Frame, FrameRunner
 from avperception.pipeline.network import Network
 from avperception.pipeline.segmenter import Segmenter
-from avperception.types import CameraResult, Detections2D, Image
+from avperception.types import CameraResult, Detections2D, Image, without_pixels
 
 DetectionsCallback = Callable[[Detections2D], None]
 """Called with the detections of an image, which may be long before the rest of its result."""
 
-_NO_PIXELS = np.zeros(0, np.uint8)
 _NO_DETECTIONS = Detections2D(
     np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ()
 )
@@ -131,7 +129,7 @@ class _FrameSlot:
         """Begin with an image."""
         self._started_ns = time.perf_counter_ns()
         # What the result needs of the image; its pixels belong to whoever gave them.
-        self._image = replace(image, data=_NO_PIXELS)
+        self._image = without_pixels(image)
         self._detections, self._delivered = _NO_DETECTIONS, {}
 
         def take(name: str, array: NDArray[Any]) -> None:

@@ -12,10 +12,8 @@ from sensor_msgs.msg import Image as ImageMessage
 from avperception.errors import MessageError
 from avperception.nodes.conversions.headers import stamp_ns
 from avperception.ops.encodings import PIXEL_FORMATS
+from avperception.ops.jpeg import MAX_SIDE, JpegImage, read_header
 from avperception.types import Image, UInt8
-
-MAX_SIDE = 16384
-"""Pixels along one side beyond which a message is taken for damaged."""
 
 
 def image_from_message(message: ImageMessage) -> Image:
@@ -56,14 +54,19 @@ def image_from_message(message: ImageMessage) -> Image:
 
 
 def image_from_compressed(message: CompressedImage) -> Image:
-    """Decode a JPEG or PNG message; raises MessageError `zero_stamp` or `undecodable`."""
+    """Take a JPEG as it is, its pixels decoded where they are needed; decode a PNG at once.
+
+    Raises MessageError: `zero_stamp`, `undecodable`; a JPEG's pixels may turn out `undecodable` later.
+    """
     stamp = stamp_ns(message.header)
-    decoded = None
-    if len(message.data):
-        decoded = CvBridge().compressed_imgmsg_to_cv2(message)
+    file = np.frombuffer(message.data, np.uint8)
+    jpeg = read_header(file)
+    if jpeg is not None:
+        return JpegImage(file, jpeg, stamp, message.header.frame_id)
+    decoded = CvBridge().compressed_imgmsg_to_cv2(message) if file.size else None
     if decoded is None or decoded.dtype != np.uint8:
         raise MessageError(
-            "undecodable", f"{len(message.data)} bytes of format {message.format!r} are no 8-bit JPEG or PNG"
+            "undecodable", f"{file.size} bytes of format {message.format!r} are no 8-bit JPEG or PNG"
         )
     encoding = "mono8" if decoded.ndim == 2 else "bgr8"
     height, width = decoded.shape[:2]

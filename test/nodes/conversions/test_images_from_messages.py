@@ -13,6 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from avperception.errors import MessageError
 from avperception.nodes.conversions.images import image_from_compressed, image_from_message, image_message
 from avperception.ops.encodings import PIXEL_FORMATS
+from avperception.ops.jpeg import JpegImage
 
 SUPPORTED = [
     *("rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "yuv422_yuy2", "uyvy", "nv12", "nv21"),
@@ -199,6 +200,23 @@ def test_png_gives_the_very_pixels(gradient: np.ndarray):
 def test_jpeg_gives_nearly_the_pixels(gradient: np.ndarray):
     image = image_from_compressed(compressed(".jpg", gradient))
     assert np.abs(image.data.astype(int) - gradient).mean() < 2.0
+
+
+def test_a_jpeg_is_not_decoded_before_it_must_be(gradient: np.ndarray):
+    message = compressed(".jpg", gradient)
+    image = image_from_compressed(message)
+    assert isinstance(image, JpegImage)
+    assert (image.encoding, image.width, image.height) == ("bgr8", 64, 48)
+    assert (image.stamp_ns, image.frame_id) == (3_000_000_000, "front_camera_optical")
+    assert image.file.tobytes() == message.data.tobytes()
+
+
+def test_a_jpeg_that_is_cut_off(gradient: np.ndarray):
+    message = compressed(".jpg", gradient)
+    message.data = message.data[:-10]
+    with pytest.raises(MessageError, match="cut off") as caught:
+        image_from_compressed(message)
+    assert caught.value.reason == "undecodable"
 
 
 def test_a_grey_picture_is_mono8(gradient: np.ndarray):
