@@ -108,10 +108,8 @@ def test_what_a_look_costs_its_camera(watch: CoverageWatch, night: list[np.ndarr
 
 
 @pytest.fixture(scope="module")
-def card_path(
-    days: list[np.ndarray], shared_dir: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The card of YOLOX-nano in INT8, calibrated by day, as ONNX Runtime runs it."""
+def card_path(days: list[np.ndarray], repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The card of the package's own detector in INT8, calibrated by day, as ONNX Runtime runs it."""
     if not isinstance(found := probe(TENSORRT_RTX), Flavour):
         pytest.skip(f"TensorRT-RTX builds the engine and its manifest: {found}")
     folder = tmp_path_factory.mktemp("quantized")
@@ -120,16 +118,15 @@ def card_path(
         cv2.imwrite(str(folder / "days" / f"{number}.png"), picture)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AVPERCEPTION_ENGINES", str(folder))
-        patch.setenv("AVPERCEPTION_MODELS", str(shared_dir / "models"))
         request = BuildRequest(
-            find_card("yolox_nano"),
+            find_card("demo_detector"),
             "int8",
             CompilerOptions(targets=("8.6",)),
             "max",
             calibration_set=folder / "days",
         )
         prepared = build_engine(request, lambda stage, part: None).file.prepared_path
-    original = yaml.safe_load((repository / "config/models/yolox_nano.yaml").read_text())
+    original = yaml.safe_load((repository / "config/models/demo_detector.yaml").read_text())
     path = folder / "night_watch.yaml"
     changes = {"name": "night_watch", "file": prepared.name, "sha256": sha256_of_file(prepared)}
     path.write_text(yaml.safe_dump({**original, **changes}))
@@ -176,3 +173,11 @@ def test_the_coverage_is_found_beside_the_network(card_path: Path):
 
 def test_a_network_without_a_calibration():
     assert coverage_of(Network(find_card("demo_detector"), object())) is None  # type: ignore[arg-type]
+
+
+def test_the_coverage_that_an_engine_brings(days: list[np.ndarray]):
+    coverage = Coverage.of([image_statistics(as_image(picture)) for picture in days])
+    card = find_card("demo_detector")
+    assert coverage_of(Network(card, object(), coverage.as_dict())) == coverage  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="no coverage of a calibration set"):
+        coverage_of(Network(card, object(), {"images": 3}))  # type: ignore[arg-type]
