@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -10,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avperception.ops.encodings import PIXEL_FORMATS
+from avperception.ops.jpeg import JpegImage
 from avperception.pipeline.device.cuda_frame import Branches, CudaFrame
+from avperception.pipeline.device.cuda_jpeg import JpegDecoder, JpegTarget
 from avperception.pipeline.device.device import Work
-from avperception.types import Array, Image, UInt8
+from avperception.types import Array, Image, UInt8, without_pixels
 
 HEADER_BYTES = 256
 """In front of the pixels: where on the host each result of this frame goes, as addresses of 8 bytes.
@@ -22,9 +25,21 @@ A graph's own addresses are fixed, while the host may hold on to the results of 
 
 
 class FrameGraph:
-    """Upload, work and delivery of frames of one layout, captured once and launched for each."""
+    """Upload, work and delivery of frames of one layout, captured once and launched for each.
 
-    def __init__(self, cupy: Any, ops: ModuleType, work: Work, image: Image, stream: Any) -> None:
+    With a `decoder` the images are JPEGs, decoded into GPU memory in front of each launch: what is uploaded
+    is the header alone.
+    """
+
+    def __init__(
+        self,
+        cupy: Any,
+        ops: ModuleType,
+        work: Work,
+        image: Image,
+        stream: Any,
+        decoder: JpegDecoder | None = None,
+    ) -> None:
         self._cupy = cupy
         self._ops = ops
         self._work = work
@@ -35,14 +50,18 @@ class FrameGraph:
         # All that the work allocates while it is captured comes from here and stays with the graph.
         self._pool = cupy.cuda.MemoryPool()
         self._pinned_pool = cupy.cuda.PinnedMemoryPool()
-        self._template = image
-        self._shape = stored_shape(image)
-        self._bytes = HEADER_BYTES + self._shape[0] * self._shape[1]
+        self._decoder = decoder
+        self._template = without_pixels(image) if decoder is None else decoder.form(image)
+        self._shape = stored_shape(self._template)
+        self._bytes = HEADER_BYTES + (self._shape[0] * self._shape[1] if decoder is None else 0)
         self._memory = self._pinned_pool.malloc(self._bytes)
         pinned = np.frombuffer(self._memory, np.uint8, self._bytes)
         self._addresses = pinned[:HEADER_BYTES].view(np.uint64)
-        self._pixels = pinned[HEADER_BYTES:].reshape(self._shape)
+        self._pixels = pinned[HEADER_BYTES:].reshape(-1, self._shape[1])
         self._device: Array = None
+        self._image: Array = None
+        self._target: JpegTarget | None = None
+        self._decode_ms: dict[str, float] = {}
         self._again: dict[str, NDArray[Any]] = {}
         self._uploads = True
 
@@ -54,6 +73,11 @@ class FrameGraph:
         cupy.cuda.Device().synchronize()  # what was set up on other streams is there
         with self.stream, cupy.cuda.using_allocator(self._pool.malloc):
             self._device = self._mapped_array() if mapped else cupy.empty(self._bytes, np.uint8)
+            if self._decoder is None:
+                self._image = self._device[HEADER_BYTES:].reshape(self._shape)
+            else:
+                self._image = cupy.zeros(self._shape, np.uint8)
+                self._target = self._decoder.target(self._image, self._template)
             self._enqueue(deliver=False, timed=False)
             self.stream.synchronize()
             if not capture:
@@ -69,9 +93,11 @@ class FrameGraph:
     def launch(self, image: Image) -> dict[str, NDArray[Any]]:
         """Put one frame on the stream; gives the host arrays that will hold its results."""
         cupy = self._cupy
-        cupy.cuda.nvtx.RangePush("copy to pinned memory")
-        self.copy(image)
-        cupy.cuda.nvtx.RangePop()
+        cupy.cuda.nvtx.RangePush("copy to pinned memory" if self._decoder is None else "decode")
+        try:
+            self.copy(image)
+        finally:
+            cupy.cuda.nvtx.RangePop()
         results = self._host_arrays()
         if self._graph is not None:
             self._graph.launch(self.stream)
@@ -81,8 +107,19 @@ class FrameGraph:
         return results
 
     def copy(self, image: Image) -> None:
-        """Copy an image into the pinned memory that the next launch uploads."""
-        np.copyto(self._pixels, stored_bytes(image, self._shape))
+        """Copy an image into the pinned memory that is uploaded next, or put its decoding on the stream.
+
+        Raises MessageError `undecodable`.
+        """
+        start_ns = time.perf_counter_ns()
+        is_on_gpu = False
+        if self._target is None:
+            np.copyto(self._pixels, stored_bytes(image, self._shape))
+        elif isinstance(image, JpegImage):
+            is_on_gpu = self._target.put(image)
+        if isinstance(image, JpegImage):
+            stage = "decode" if is_on_gpu else "decode_on_host"
+            self._decode_ms = {stage: (time.perf_counter_ns() - start_ns) / 1e6}
 
     def relaunch(self) -> None:
         """Put the last image's frame on the stream once more, its results into memory kept for that."""
@@ -101,15 +138,15 @@ class FrameGraph:
         return sum(array.nbytes for array in self._frame.results.values()) if self._frame else 0
 
     def stage_ms(self) -> dict[str, float]:
-        """Milliseconds on the GPU by stage, where the stages ran by themselves."""
-        return self._frame.stage_ms() if self._frame and self._graph is None else {}
+        """Milliseconds: the host's for decoding; the GPU's by stage, where the stages ran by themselves."""
+        on_gpu = self._frame.stage_ms() if self._frame and self._graph is None else {}
+        return {**self._decode_ms, **on_gpu}
 
     def _enqueue(self, *, deliver: bool, timed: bool) -> None:
         """Put upload, work and, if wanted, the way back on the stream."""
         self._branches.restart()
         addresses = self._device[:HEADER_BYTES].view(np.uint64) if deliver else None
-        pixels = self._device[HEADER_BYTES:].reshape(self._shape)
-        image = replace(self._template, data=pixels)
+        image = replace(self._template, data=self._image)
         frame = CudaFrame(self._cupy, self._ops, image, self._branches, addresses, timed)
         with frame.stage("upload"):
             self._upload()

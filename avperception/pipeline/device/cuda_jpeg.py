@@ -1,0 +1,158 @@
+"""JPEG images decoded by nvImageCodec straight into GPU memory."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+
+from avperception.ops.encodings import PIXEL_FORMATS
+from avperception.ops.jpeg import JpegImage, read_header
+from avperception.pipeline.device.cuda_errors import import_cupy
+from avperception.types import Array, Image, without_pixels
+
+OLDEST = (0, 7)
+"""Before this version it decoded into memory of its own only."""
+
+HOW_TO_INSTALL = "pip install 'nvidia-nvimgcodec-cu13[nvjpeg]'"
+"""For CUDA 12 it is cu12, on a Jetson tegra-cu12."""
+
+_MODULE = "nvidia.nvimgcodec"
+_VERBOSITY = "PYNVIMGCODEC_VERBOSITY"
+_OPTIONS = ":fancy_upsampling=1"
+"""Chroma between its samples is interpolated, as OpenCV does it."""
+
+
+@dataclass(frozen=True)
+class NvImageCodec:
+    """nvImageCodec on this machine: its Python module and its version."""
+
+    module: Any
+    version: str
+
+    def __str__(self) -> str:
+        return f"nvImageCodec {self.version}"
+
+
+@cache
+def probe() -> NvImageCodec | str:
+    """Load nvImageCodec and decode an image with it; where that cannot be, give the reason in a few words."""
+    try:
+        module = _load()
+    except ModuleNotFoundError:
+        return "nvImageCodec is not installed"
+    except (ImportError, OSError, RuntimeError) as error:
+        return f"nvImageCodec cannot be loaded ({' '.join(str(error).split())})"
+    found = NvImageCodec(module, str(module.__version__))
+    if tuple(int(part) for part in found.version.split(".")[:2]) < OLDEST:
+        return f"{found} is older than {'.'.join(map(str, OLDEST))}"
+    try:
+        works = _decodes(found)
+    except (RuntimeError, ValueError) as error:
+        return f"{found} fails ({' '.join(str(error).split())})"
+    return found if works else f"{found} finds no nvJPEG to decode with"
+
+
+def _load() -> Any:
+    # Without a word on the codecs of other formats, and on each damaged image: those are counted.
+    os.environ.setdefault(_VERBOSITY, "0")
+    with _quiet():
+        return importlib.import_module(_MODULE)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what a library writes straight to the standard error from being seen."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)
+
+
+def _decodes(codec: NvImageCodec) -> bool:
+    cupy = import_cupy()
+    _, file = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))
+    header = read_header(file)
+    assert header is not None
+    decoder = JpegDecoder(codec, cupy.cuda.Stream(non_blocking=True))
+    image = JpegImage(file, header, 1, "")
+    return decoder.target(cupy.empty((16, 48), np.uint8), image).decode(image)
+
+
+class JpegDecoder:
+    """Decodes on one stream, for one thread at a time, in buffers that it keeps."""
+
+    def __init__(self, codec: NvImageCodec, stream: Any) -> None:
+        self.module = module = codec.module
+        self.stream = stream
+        # Its decoder on the CPU is left out: what it would decode, OpenCV decodes as fast.
+        backends = [module.Backend(kind) for kind in (module.GPU_ONLY, module.HYBRID_CPU_GPU)]
+        self.decoder = module.Decoder(max_num_cpu_threads=1, backends=backends, options=_OPTIONS)
+
+    def form(self, image: Image) -> Image:
+        """Give what a JPEG image is on the GPU: of the same size, `rgb8` or `mono8`; its `data` is empty."""
+        empty = without_pixels(image)
+        return empty if empty.encoding == "mono8" else replace(empty, encoding="rgb8")
+
+    def target(self, pixels: Array, form: Image) -> JpegTarget:
+        """Decode images of this form into an array of bytes in GPU memory (height, bytes of a row)."""
+        return JpegTarget(self, pixels, form)
+
+
+class JpegTarget:
+    """Memory of the GPU to decode into."""
+
+    def __init__(self, decoder: JpegDecoder, pixels: Array, form: Image) -> None:
+        module, stream = decoder.module, decoder.stream
+        self._decoder = decoder
+        self._pixels = pixels
+        channels = PIXEL_FORMATS[form.encoding].channels
+        with stream:
+            view = pixels.reshape(form.height, form.width, channels)
+            self._image = module.as_image(view, stream.ptr)
+        self._params = module.DecodeParams(
+            apply_exif_orientation=False, color_spec=module.GRAY if channels == 1 else module.SRGB
+        )
+
+    def put(self, image: JpegImage) -> bool:
+        """Put the decoding of an image on the stream, by OpenCV if it must be; tell whether the GPU does it.
+
+        Raises MessageError `undecodable`.
+        """
+        if self.decode(image):
+            return True
+        pixels = image.data
+        if pixels.ndim == 3:
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        self._pixels.set(pixels.reshape(self._pixels.shape), stream=self._decoder.stream)
+        return False
+
+    def decode(self, image: JpegImage) -> bool:
+        """Put the decoding of an image on the stream; false where nvImageCodec cannot.
+
+        Python's lock is not held while it reads Huffman codes on the CPU.
+        """
+        decoder = self._decoder
+        try:
+            decoded = decoder.decoder.decode(
+                decoder.module.CodeStream(image.file),
+                image=self._image,
+                params=self._params,
+                cuda_stream=decoder.stream.ptr,
+            )
+        except (RuntimeError, ValueError):
+            return False
+        return decoded is not None
