@@ -65,6 +65,7 @@ def run_node(
         if node is not None:
             node.destroy_node()
         try_shutdown()
+    signals.ignore()
     sys.exit(exit_code)
 
 
@@ -83,6 +84,12 @@ class _Signals:
     def only_noted(self) -> None:
         """From now on signals interrupt nothing; `received` tells of them."""
         self._breaks_off = False
+
+    @staticmethod
+    def ignore() -> None:
+        """Take no notice any more: while Python ends, what is not ignored kills."""
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.received = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,14 +13,18 @@ from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import PointCloud2
 from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
 from avperception.errors import MessageError, TransformError
 from avperception.nodes import qos
+from avperception.nodes.conversions.coloured_clouds import coloured_cloud_message
+from avperception.nodes.conversions.headers import stamp_ns
 from avperception.nodes.conversions.markers import detection_markers
-from avperception.nodes.conversions.results import detected_objects_from_message
+from avperception.nodes.conversions.results import DetectedObjects, detected_objects_from_message
 from avperception.nodes.on_demand import OnDemand, Wanted
 from avperception.nodes.overlay_channel import OverlayChannel
 from avperception.nodes.process import run_node
@@ -29,12 +34,17 @@ from avperception.nodes.transforms import TransformTree, make_transform_tree
 INTEREST_PERIOD_S = 0.25
 """How often it looks whether somebody looks (Humble has no event for it)."""
 
+SWEEPS_KEPT = 5
+
 NICENESS = 10
 """What is drawn for people yields to what perceives."""
 
 
 class Visualizer(Node):
-    """Draws `~/debug/CAM/overlay` for each camera and `~/markers` from the topics of a perception node.
+    """Draws the topics of a perception node for people.
+
+    `~/debug/CAM/overlay` for each camera, `~/markers` with boxes, tracks and velocities, and
+    `~/points_coloured`, the sweep in the colours of the classes.
 
     The parameter `perception` names that node, the sensors' images are those of its inputs: the same
     remappings serve both. Nothing is subscribed to, drawn or sent while nobody subscribes.
@@ -49,20 +59,25 @@ class Visualizer(Node):
         rate = self._declare_rate()
         self._source = Source("objects", self.get_logger())
         self._transforms: TransformTree = make_transform_tree()
-        self._markers = self.create_publisher(
-            MarkerArray, "~/markers", qos.result(), qos_overriding_options=qos.overridable()
-        )
+        self._latest: deque[DetectedObjects] = deque(maxlen=SWEEPS_KEPT)
+        self._markers = self._output(MarkerArray, "~/markers")
+        self._cloud = self._output(PointCloud2, "~/points_coloured")
         self.overlays = [
             OverlayChannel(self, name, perception, self._is_compressed(name), rate, self._transforms)
             for name in cameras
             if name
         ]
-        objects = Wanted(Detection3DArray, f"{perception}/output/detections_3d", self._on_objects, qos.result)
-        self._objects = OnDemand(self, (objects,))
+        output = f"{perception}/output"
+        self._objects = OnDemand(
+            self, (Wanted(Detection3DArray, f"{output}/detections_3d", self._on_objects, qos.result),)
+        )
+        self._points = OnDemand(
+            self, (Wanted(PointCloud2, f"{output}/points_labelled", self._on_points, qos.result),)
+        )
         self._around = OnDemand(
             self,
             (
-                Wanted(MarkerArray, f"{perception}/output/lanes", self._on_lanes, qos.result),
+                Wanted(MarkerArray, f"{output}/lanes", self._on_lanes, qos.result),
                 Wanted(TFMessage, "/tf_static", self._on_static, qos.static_transforms),
                 Wanted(TFMessage, "/tf", self._on_moving, qos.transforms),
             ),
@@ -73,13 +88,18 @@ class Visualizer(Node):
     @property
     def is_resting(self) -> bool:
         """True while nobody looks and nothing is subscribed to."""
-        return not (self._objects.is_on or self._around.is_on)
+        return not (self._objects.is_on or self._points.is_on or self._around.is_on)
 
     def destroy_node(self) -> None:
         """End the threads before the node goes."""
         for overlay in self.overlays:
             overlay.stop()
         super().destroy_node()
+
+    def _output(self, message_type: type[Any], topic: str) -> Publisher:
+        return self.create_publisher(
+            message_type, topic, qos.result(), qos_overriding_options=qos.overridable()
+        )
 
     def _declare(self, name: str, default: Any, description: str) -> Any:
         descriptor = ParameterDescriptor(description=description, read_only=True)
@@ -101,8 +121,11 @@ class Visualizer(Node):
         for overlay in self.overlays:
             overlay.follow_interest()
         shows_overlays = any(overlay.is_wanted for overlay in self.overlays)
+        shows_points = bool(self._cloud.get_subscription_count())
+        shows_markers = bool(self._markers.get_subscription_count())
         self._around.switch(shows_overlays)
-        self._objects.switch(shows_overlays or bool(self._markers.get_subscription_count()))
+        self._points.switch(shows_points)
+        self._objects.switch(shows_overlays or shows_points or shows_markers)
 
     def _on_objects(self, message: Detection3DArray) -> None:
         try:
@@ -110,11 +133,21 @@ class Visualizer(Node):
         except MessageError as error:
             self._source.drop(error.reason, str(error))
             return
+        self._latest.append(objects)
         if self._markers.get_subscription_count():
             self._markers.publish(detection_markers(objects))
         for overlay in self.overlays:
             if overlay.is_wanted:
                 overlay.add_objects(objects)
+
+    def _on_points(self, message: PointCloud2) -> None:
+        """Colour a sweep; the node sends its objects before its points."""
+        try:
+            stamp = stamp_ns(message.header)
+            found = [objects.detections for objects in self._latest if objects.stamp_ns == stamp]
+            self._cloud.publish(coloured_cloud_message(message, found[-1] if found else ()))
+        except MessageError as error:
+            self._source.drop(error.reason, str(error))
 
     def _on_lanes(self, message: MarkerArray) -> None:
         for overlay in self.overlays:
