@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,8 +19,19 @@ from avperception.pipeline.clusters import (
     length_of,
     object_cluster,
 )
+from avperception.pipeline.device.cuda_sweep import CudaLidarResult
 from avperception.pipeline.sizes import ObjectSize, size_of
-from avperception.types import CameraModel, CameraResult, Detection3D, Float32, Float64, LidarResult
+from avperception.pipeline.views import (
+    BoxPoints,
+    CameraView,
+    HostViewPoints,
+    PointSet,
+    Surroundings,
+    ViewPoints,
+)
+from avperception.types import CameraModel, Detection3D, Float32, Float64, LidarResult
+
+__all__ = ["CameraView", "FusionSettings", "fuse", "group_of"]
 
 HEIGHT_SPREAD = 0.35
 """Spread of the logarithm of the heights within a class, from children to adults, saloons to vans."""
@@ -46,120 +59,110 @@ class FusionSettings:
 
 
 @dataclass(frozen=True)
-class CameraView:
-    """One camera's result with its calibration and its place at that moment."""
+class _Found:
+    """The `points` behind a 2D `box` of the camera at `view` that are the object."""
 
-    result: CameraResult
-    camera: CameraModel
-    T_camera_target: Float64
+    view: int
+    box: NDArray[np.float32]
+    score: float
+    class_id: int
+    class_name: str
+    camera: str
+    sight: Sight
+    points: PointSet
+    is_cut: bool
 
-
-@dataclass(frozen=True)
-class _VisiblePoints:
-    """What one camera sees of the obstacles: rows of the sweep, pixels (N, 2), distances and depths (N,) [m].
-
-    `hidden` are the rows of those that are outside of its image.
-    """
-
-    rows: NDArray[np.int64]
-    pixels: Float32
-    distances: Float32
-    depths: Float32
-    hidden: NDArray[np.int64]
+    @property
+    def typical(self) -> ObjectSize | None:
+        return size_of(self.class_name)
 
 
 def fuse(lidar: LidarResult, views: list[CameraView], settings: FusionSettings) -> tuple[Detection3D, ...]:
     """Lift the 2D detections of all cameras into the target frame of the sweep.
 
-    A detection without enough lidar points behind it gives no box. Sorted by falling score.
+    A detection without enough lidar points behind it gives no box. Sorted by falling score. Of a sweep on
+    a GPU only the points behind the detections come to the host; raises EngineError when that fails.
     """
-    obstacles = np.flatnonzero(~lidar.is_ground)
-    lifted: list[Detection3D] = []
-    for view in views:
-        lifted.extend(_lift_view(lidar, view, _visible(lidar, obstacles, view), settings))
+    sensor = lidar.T_target_lidar[:3, 3]
+    with _view_points(lidar, views) as points:
+        found = [
+            thing
+            for place, (view, boxes) in enumerate(zip(views, points.in_boxes(), strict=True))
+            for thing in _objects(place, view, boxes, settings)
+        ]
+        found = _beyond_images(found, points, sensor, settings)
+    lifted = [_lift(thing, sensor) for thing in found]
     lifted.sort(key=lambda detection: -detection.score)
     return _merge(lifted, settings.merge_fraction)
 
 
-def _visible(lidar: LidarResult, obstacles: NDArray[np.int64], view: CameraView) -> _VisiblePoints:
-    model = view.camera
-    points_camera = cpu.transform_points(lidar.points[obstacles], view.T_camera_target)
-    pixels, visible = cpu.project_points(
-        points_camera, model.K, model.D, model.distortion_model, model.width, model.height
-    )
-    # The centre of a pixel is at a whole number for K, half a pixel further for a box.
-    seen = points_camera[visible]
-    return _VisiblePoints(
-        obstacles[visible],
-        pixels + np.float32(0.5),
-        np.linalg.norm(seen, axis=1),
-        seen[:, 2],
-        np.delete(obstacles, visible),
-    )
+def _view_points(lidar: LidarResult, views: list[CameraView]) -> AbstractContextManager[ViewPoints]:
+    if isinstance(lidar, CudaLidarResult):
+        return lidar.view_points(views)
+    return nullcontext(HostViewPoints(lidar, views))
 
 
-def _lift_view(
-    lidar: LidarResult, view: CameraView, points: _VisiblePoints, settings: FusionSettings
-) -> list[Detection3D]:
+def _objects(
+    place: int, view: CameraView, boxes: list[BoxPoints], settings: FusionSettings
+) -> Iterator[_Found]:
+    """Find the object behind each 2D box of a camera, where there are points enough."""
     detections = view.result.detections
-    sensor = lidar.T_target_lidar[:3, 3]
-    found = []
-    found_2d = zip(
-        detections.boxes,
-        detections.scores,
-        detections.class_ids,
-        _sights(detections.boxes, view),
-        strict=True,
-    )
-    for box, score, class_id, sight in found_2d:
-        class_name = detections.class_names[class_id]
-        typical = size_of(class_name)
-        rows = _object_rows(lidar, points, box, typical, view, settings)
-        if len(rows) < settings.min_points:
+    sights = _sights(detections.boxes, view)
+    for i, points in enumerate(boxes):
+        box = detections.boxes[i]
+        class_name = detections.class_names[detections.class_ids[i]]
+        chosen = _object_places(points, box, size_of(class_name), view, settings)
+        if len(chosen) < settings.min_points:
             continue
-        if typical is not None and _is_cut(box, view.camera):
-            rows = _beyond_image(lidar, points.hidden, rows, typical, settings)
-        ground = float(np.median(lidar.ground_height[rows]))
-        fitted = fit_box(lidar.points[rows].astype(np.float64), ground, sensor, typical, sight)
-        found.append(
-            Detection3D(
-                class_id=int(class_id),
-                class_name=class_name,
-                score=float(score),
-                center=fitted.center,
-                size=fitted.size,
-                yaw=fitted.yaw,
-                covariance=fitted.covariance,
-                cameras=(view.result.camera,),
-                point_indices=rows,
-            )
+        yield _Found(
+            view=place,
+            box=box,
+            score=float(detections.scores[i]),
+            class_id=int(detections.class_ids[i]),
+            class_name=class_name,
+            camera=view.result.camera,
+            sight=sights[i],
+            points=points.take(chosen),
+            is_cut=_is_cut(box, view.camera),
         )
-    return found
 
 
-def _object_rows(
-    lidar: LidarResult,
-    points: _VisiblePoints,
+def _lift(thing: _Found, sensor: Float64) -> Detection3D:
+    points = thing.points
+    ground = float(np.median(points.ground))
+    fitted = fit_box(points.positions.astype(np.float64), ground, sensor, thing.typical, thing.sight)
+    return Detection3D(
+        class_id=thing.class_id,
+        class_name=thing.class_name,
+        score=thing.score,
+        center=fitted.center,
+        size=fitted.size,
+        yaw=fitted.yaw,
+        covariance=fitted.covariance,
+        cameras=(thing.camera,),
+        point_indices=points.rows,
+    )
+
+
+def _object_places(
+    points: BoxPoints,
     box: NDArray[np.float32],
     typical: ObjectSize | None,
     view: CameraView,
     settings: FusionSettings,
 ) -> NDArray[np.int64]:
-    """Rows of the sweep that are the object in a 2D box: inside of it, linked, and filling it best."""
-    inside = np.flatnonzero(((points.pixels >= box[:2]) & (points.pixels <= box[2:])).all(axis=1))
-    if len(inside) < settings.min_points:
+    """Which of the points in a 2D box are the object: linked, and filling the box best."""
+    if len(points) < settings.min_points:
         return np.zeros(0, dtype=np.int64)
-    distances = points.distances[inside]
+    distances = points.distances
     reach = settings.cluster_reach + settings.cluster_reach_per_metre * float(np.quantile(distances, 0.2))
-    positions = lidar.points[points.rows[inside]]
     longest = typical.longest if typical else np.inf
-    groups = candidates(positions, reach, longest, settings.min_points)
-    scores = fill_scores(groups, points.pixels[inside], box)
+    groups = candidates(points.positions, reach, longest, settings.min_points)
+    scores = fill_scores(groups, points.pixels, box)
     if typical is not None:
         for i, rows in enumerate(groups):
-            scores[i] *= _likeness(positions[rows], points.depths[inside[rows]], box, typical, view)
-    chosen = object_cluster(groups, scores, distances)
-    return points.rows[inside[chosen]]
+            scores[i] *= _likeness(points.positions[rows], points.depths[rows], box, typical, view)
+    return object_cluster(groups, scores, distances)
 
 
 def _is_cut(box: NDArray[np.float32], model: CameraModel) -> bool:
@@ -167,29 +170,42 @@ def _is_cut(box: NDArray[np.float32], model: CameraModel) -> bool:
     return bool(low.any() or high.any())
 
 
-def _beyond_image(
-    lidar: LidarResult,
-    hidden: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    typical: ObjectSize,
-    settings: FusionSettings,
-) -> NDArray[np.int64]:
-    """Follow an object that the image's edge cuts off into the points that the camera does not see.
+def _beyond_images(
+    found: list[_Found], points: ViewPoints, sensor: Float64, settings: FusionSettings
+) -> list[_Found]:
+    """Follow the objects that an image's edge cuts off into the points that the camera does not see."""
+    found = list(found)
+    cut = [
+        (i, thing, typical) for i, thing in enumerate(found) if thing.is_cut and (typical := thing.typical)
+    ]
+    middles = [np.median(thing.points.positions, axis=0) for _, thing, _ in cut]
+    asked = [
+        Surroundings(thing.view, middle[:2], typical.longest)
+        for (_, thing, typical), middle in zip(cut, middles, strict=True)
+    ]
+    hidden = points.hidden_around(asked) if asked else []
+    for (i, thing, typical), middle, beside in zip(cut, middles, hidden, strict=True):
+        distance = float(np.linalg.norm(middle - sensor))
+        reach = settings.cluster_reach + settings.cluster_reach_per_metre * distance
+        found[i] = replace(thing, points=_beyond_image(thing.points, beside, typical, reach))
+    return found
 
-    Linked points join as long as all together are not longer than the class can be.
-    """
-    middle = np.median(lidar.points[rows], axis=0)
-    offset = lidar.points[hidden, :2] - middle[:2]
-    around = np.concatenate([rows, hidden[np.einsum("ij,ij->i", offset, offset) < typical.longest**2]])
-    distance = float(np.linalg.norm(middle - lidar.T_target_lidar[:3, 3]))
-    reach = settings.cluster_reach + settings.cluster_reach_per_metre * distance
+
+def _beyond_image(own: PointSet, hidden: PointSet, typical: ObjectSize, reach: float) -> PointSet:
+    """Let the hidden points linked with an object's own join it, unless it is then too long for its class."""
+    both = PointSet(
+        np.concatenate([own.rows, hidden.rows]),
+        np.concatenate([own.positions, hidden.positions]),
+        np.concatenate([own.ground, hidden.ground]),
+    )
     for _ in range(SPLITS):
-        groups = clusters(lidar.points[around], reach)
-        own = max(groups, key=lambda group: np.count_nonzero(group < len(rows)))
-        if length_of(lidar.points[around[own]]) <= typical.longest:
-            return np.union1d(rows, around[own])
+        groups = clusters(both.positions, reach)
+        linked = max(groups, key=lambda group: np.count_nonzero(group < len(own)))
+        if length_of(both.positions[linked]) <= typical.longest:
+            joined = np.union1d(np.arange(len(own)), linked)
+            return both.take(joined[np.argsort(both.rows[joined])])
         reach *= 0.6
-    return rows
+    return own
 
 
 def _sights(boxes: Float32, view: CameraView) -> list[Sight]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 
-from avperception.ops import cpu
-from avperception.pipeline.stopwatch import Stopwatch
-from avperception.types import Float64, LidarResult, PointCloud
+from avperception.pipeline.device import CpuDevice, Device
+from avperception.pipeline.device.sweep import SweepArrays
+from avperception.types import Array, Float64, LidarResult, PointCloud
 
 
 @dataclass
@@ -23,30 +24,40 @@ class LidarSettings:
     max_slope: float = 0.08
 
 
-class LidarPipeline:
-    """Crops sweeps by range, brings them into the target frame and tells ground from the rest."""
+GROUND_TOLERANCE = 0.15
+"""How far [m] the ground may lie from where its slope leads."""
 
-    def __init__(self, settings: LidarSettings) -> None:
+
+class LidarPipeline:
+    """Crops sweeps by range, brings them into the target frame and tells ground from the rest.
+
+    On a GPU the arrays of a result stay there until somebody reads them, and `fuse` reads few.
+    """
+
+    def __init__(self, settings: LidarSettings, device: Device | None = None) -> None:
         self._settings = settings
+        self._runner = (device or CpuDevice()).make_sweep_runner(self._prepare)
+
+    @property
+    def captures(self) -> int:
+        """How often the work was captured into a graph: for sweeps held at a time, and for larger ones."""
+        return self._runner.captures
 
     def process(self, cloud: PointCloud, T_target_lidar: Float64) -> LidarResult:
-        """Prepare one sweep for fusion; an empty one gives an empty result."""
+        """Prepare one sweep for fusion; an empty one gives an empty result.
+
+        The cloud's arrays must not change afterwards. Raises EngineError when a GPU fails.
+        """
         settings = self._settings
-        stopwatch = Stopwatch()
-        with stopwatch.stage("lidar"):
-            kept = cpu.within_range(cloud.points_lidar, settings.min_range, settings.max_range)
-            points = cpu.transform_points(cloud.points_lidar[kept], T_target_lidar)
-            ground = cpu.ground_height(
-                points, T_target_lidar[:3, 3], settings.max_range, settings.max_slope, tolerance=0.15
-            )
-            is_ground = points[:, 2] - ground < settings.ground_clearance
-        return LidarResult(
-            stamp_ns=cloud.stamp_ns,
-            frame_id=cloud.frame_id,
-            points=points,
-            intensity=cloud.intensity[kept],
-            is_ground=is_ground,
-            ground_height=ground,
-            T_target_lidar=T_target_lidar,
-            stage_ms=stopwatch.stage_ms,
+        layout = (settings.min_range, settings.max_range, settings.ground_clearance, settings.max_slope)
+        return self._runner.run(cloud, T_target_lidar, layout)
+
+    def _prepare(self, ops: ModuleType, points_lidar: Array, T_target_lidar: Array) -> SweepArrays:
+        settings = self._settings
+        rows = ops.selected_rows(ops.within_range(points_lidar, settings.min_range, settings.max_range))
+        points = ops.transform_points(ops.take_rows(points_lidar, rows), T_target_lidar)
+        ground = ops.ground_height(
+            points, T_target_lidar[:3, 3], settings.max_range, settings.max_slope, GROUND_TOLERANCE
         )
+        is_ground = points[:, 2] - ground < settings.ground_clearance
+        return SweepArrays(rows, points, ground, is_ground)

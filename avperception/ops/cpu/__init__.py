@@ -8,17 +8,25 @@ from avperception.ops.cpu.detections import (
     yolox_grid,
     yolox_strides,
 )
+from avperception.ops.cpu.gather import points_around, points_in_boxes
 from avperception.ops.cpu.images import interleaved, preprocess, to_bgr
 from avperception.ops.cpu.labels import argmax_labels, labels_to_image
 from avperception.ops.cpu.lanes import lane_lines, trace_lanes, unpack_lanes
 from avperception.ops.cpu.lenses import (
     distort,
     distortion_limit,
+    is_pinhole,
     project_points,
     undistort,
     visible_radius,
 )
-from avperception.ops.cpu.points import ground_height, transform_points, within_range
+from avperception.ops.cpu.points import (
+    ground_height,
+    selected_rows,
+    take_rows,
+    transform_points,
+    within_range,
+)
 
 __all__ = [
     "argmax_labels",
@@ -28,12 +36,17 @@ __all__ = [
     "distortion_limit",
     "ground_height",
     "interleaved",
+    "is_pinhole",
     "labels_to_image",
     "lane_lines",
     "non_maximum_suppression",
     "pack_detections",
+    "points_around",
+    "points_in_boxes",
     "preprocess",
     "project_points",
+    "selected_rows",
+    "take_rows",
     "to_bgr",
     "trace_lanes",
     "transform_points",

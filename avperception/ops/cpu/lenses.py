@@ -33,7 +33,7 @@ def project_points(
 
 def distort(normalised: Float64, K: Float64, D: Float64, distortion_model: str) -> Float64:
     """Map normalised image coordinates (N, 2), x/z and y/z, to pixels (N, 2) by lens model and K."""
-    if _is_pinhole(D, distortion_model):
+    if is_pinhole(D, distortion_model):
         return normalised * K[[0, 1], [0, 1]] + normalised[:, ::-1] * [K[0, 1], 0.0] + K[:2, 2]
     if not len(normalised):
         return np.zeros((0, 2))
@@ -44,7 +44,7 @@ def distort(normalised: Float64, K: Float64, D: Float64, distortion_model: str) 
     return pixels.reshape(-1, 2)
 
 
-def _is_pinhole(D: Float64, distortion_model: str) -> bool:
+def is_pinhole(D: Float64, distortion_model: str) -> bool:
     """Tell whether a lens bends nothing; an equidistant one bends even with zero coefficients."""
     return not len(D) or (distortion_model != "equidistant" and not np.any(D))
 
@@ -76,7 +76,7 @@ def _visible_radius(
     limit = distortion_limit(D, distortion_model)
     corners = np.array([[x, y] for x in (-0.5, width - 0.5) for y in (-0.5, height - 0.5)])
     at_corners = np.hypot(*((corners - K[:2, 2]) / K[[0, 1], [0, 1]]).T).max()
-    if _is_pinhole(D, distortion_model):
+    if is_pinhole(D, distortion_model):
         return min(limit, float(at_corners) * 1.001)
     radius = np.tan(np.linspace(0.0, np.arctan(min(limit, 1e3)), 2000))
     axis = np.stack([radius, np.zeros_like(radius)], axis=1)
@@ -89,7 +89,7 @@ def distortion_limit(D: Float64, distortion_model: str) -> float:
 
     Infinity for a pinhole. Beyond 89 degrees nothing is asked of a model.
     """
-    if _is_pinhole(D, distortion_model):
+    if is_pinhole(D, distortion_model):
         return float("inf")
     radius = np.tan(np.linspace(0.0, np.radians(89.0), 2000))
     axis = np.stack([radius, np.zeros_like(radius)], axis=1)

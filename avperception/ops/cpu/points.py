@@ -26,8 +26,29 @@ def within_range(points_sensor: Float32, min_range: float, max_range: float) -> 
     return (squared >= min_range**2) & (squared <= max_range**2)
 
 
+def selected_rows(mask: Bool) -> NDArray[np.int64]:
+    """List the rows that a mask (N,) selects, in order."""
+    return np.flatnonzero(mask)
+
+
+def take_rows(points: Float32, rows: NDArray[np.int64]) -> Float32:
+    """Take these rows of points (N, 3)."""
+    return points[rows]
+
+
+SECTORS = 180
+"""Sectors of the ground's polar grid around the sensor."""
+
+RING_WIDTH = 1.0
+"""Width of its rings [m]."""
+
 SLOPE_RINGS = 12
 """Rings of the ground's polar grid over which its slope is averaged, and for which it goes on unseen."""
+
+
+def rings_of(max_range: float) -> int:
+    """Count the rings of the ground's polar grid; the last holds all that is beyond `max_range` [m]."""
+    return int(np.ceil(max_range / RING_WIDTH)) + 1
 
 
 def ground_height(
@@ -41,23 +62,27 @@ def ground_height(
     of change; else the known ground goes on. A median over neighbouring sectors takes out cells that hold
     nothing but an object. (The idea of ring-wise slope limits: Himmelsbach et al., IV 2010.)
     """
-    sectors, ring_width = 180, 1.0
-    rings = int(np.ceil(max_range / ring_width)) + 1
-    offset = points[:, :2] - sensor[:2].astype(np.float32)
-    sector = ((np.arctan2(offset[:, 1], offset[:, 0]) / np.float32(2 * np.pi) + 0.5) * sectors).astype(
-        np.int32
-    )
-    ring = (np.hypot(offset[:, 0], offset[:, 1]) / ring_width).astype(np.int32)
-    cell = (sector % sectors) * rings + np.minimum(ring, rings - 1)
-    lowest_of_cell = np.full(sectors * rings, np.inf, dtype=np.float32)
+    rings = rings_of(max_range)
+    cell = _cells(points, sensor, rings)
+    lowest_of_cell = np.full(SECTORS * rings, np.inf, dtype=np.float32)
     np.minimum.at(lowest_of_cell, cell, points[:, 2])
-    lowest = lowest_of_cell.reshape(sectors, rings)
-    near = lowest[:, : int(15 / ring_width)]
+    lowest = lowest_of_cell.reshape(SECTORS, rings)
+    near = lowest[:, : int(15 / RING_WIDTH)]
     near = near[np.isfinite(near)]
     start = float(np.median(near)) if len(near) else 0.0
-    height = _spread_outward(lowest, start, max_slope * ring_width, tolerance)
+    height = _spread_outward(lowest, start, max_slope * RING_WIDTH, tolerance)
     neighbours = np.stack([np.roll(height, shift, axis=0) for shift in (-2, -1, 0, 1, 2)])
     return np.asarray(np.median(neighbours, axis=0).ravel()[cell], dtype=np.float32)
+
+
+def _cells(points: Float32, sensor: Float64, rings: int) -> NDArray[np.int32]:
+    """Cell of each point in the polar grid, as sector * rings + ring."""
+    x, y = (points[:, :2] - sensor[:2].astype(np.float32)).T
+    # In double precision: float32's arctan2 differs from machine to machine in its last bits.
+    angle = np.arctan2(y, x, dtype=np.float64)
+    sector = ((angle / (2 * np.pi) + 0.5) * SECTORS).astype(np.int32) % SECTORS
+    ring = (np.hypot(x, y) / np.float32(RING_WIDTH)).astype(np.int32)
+    return np.asarray(sector * rings + np.minimum(ring, rings - 1), dtype=np.int32)
 
 
 def _spread_outward(lowest: Float32, start: float, rise_per_ring: float, tolerance: float) -> Float32:

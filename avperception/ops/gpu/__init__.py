@@ -12,20 +12,35 @@ from avperception.ops.gpu.detections import (
     pack_detections,
     yolox_grid,
 )
-from avperception.ops.gpu.images import preprocess
+from avperception.ops.gpu.images import PartialImage, preprocess
 from avperception.ops.gpu.labels import argmax_labels, labels_to_image
 from avperception.ops.gpu.lanes import trace_lanes
+from avperception.ops.gpu.lenses import project_points
 from avperception.ops.gpu.module import deliver
+from avperception.ops.gpu.points import (
+    ground_height,
+    selected_rows,
+    take_rows,
+    transform_points,
+    within_range,
+)
 
 __all__ = [
+    "PartialImage",
     "argmax_labels",
     "decode_yolox",
     "deliver",
+    "ground_height",
     "labels_to_image",
     "non_maximum_suppression",
     "pack_detections",
     "preprocess",
+    "project_points",
+    "selected_rows",
+    "take_rows",
     "trace_lanes",
+    "transform_points",
+    "within_range",
     "yolox_grid",
     "yolox_strides",
 ]

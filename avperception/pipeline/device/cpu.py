@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from avperception.engines.engine import ExecutionContext
 from avperception.ops import cpu
 from avperception.pipeline.device.device import Delivery, Work
+from avperception.pipeline.device.sweep import CpuSweepRunner, SweepWork
 from avperception.pipeline.stopwatch import Stopwatch
 from avperception.types import Image, UInt8
 
@@ -31,6 +32,10 @@ class CpuDevice:
     def make_runner(self, work: Work) -> CpuRunner:
         """Make a runner of this work."""
         return CpuRunner(work)
+
+    def make_sweep_runner(self, work: SweepWork) -> CpuSweepRunner:
+        """Make a runner of this work on sweeps."""
+        return CpuSweepRunner(work)
 
 
 class CpuRunner:

@@ -10,9 +10,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from avperception.ops.jpeg import JpegImage
 from avperception.pipeline.device.cuda_errors import cuda_errors, import_cupy
 from avperception.pipeline.device.cuda_graph import FrameGraph
+from avperception.pipeline.device.cuda_jpeg import HOW_TO_INSTALL, JpegDecoder, NvImageCodec, probe
+from avperception.pipeline.device.cuda_sweep import CudaSweepRunner
 from avperception.pipeline.device.device import Delivery, Work
+from avperception.pipeline.device.sweep import SweepWork
 from avperception.types import Array, Image
 
 FRAMES_AT_ONCE = 2
@@ -51,6 +55,12 @@ class CudaDevice:
 
         return gpu
 
+    @property
+    def jpeg_decoder(self) -> str:
+        """What decodes JPEG images, and if it is not the GPU, why."""
+        found = probe()
+        return str(found) if isinstance(found, NvImageCodec) else f"OpenCV ({found}: {HOW_TO_INSTALL})"
+
     def memory(self) -> tuple[int, int]:
         """Bytes of GPU memory that are free, and that there are."""
         free, total = import_cupy().cuda.runtime.memGetInfo()
@@ -63,6 +73,10 @@ class CudaDevice:
     def make_runner(self, work: Work) -> CudaRunner:
         """Make a runner of this work, with streams and buffers of its own."""
         return CudaRunner(work, self)
+
+    def make_sweep_runner(self, work: SweepWork) -> CudaSweepRunner:
+        """Make a runner of this work on sweeps, with a stream and buffers of its own."""
+        return CudaSweepRunner(work, self.ops, _capturing, graphs=self.graphs, mapped=self.mapped)
 
 
 class CudaRunner:
@@ -79,14 +93,18 @@ class CudaRunner:
         self._layout: Hashable = None
         self.graph: FrameGraph | None = None
         self._pending: tuple[Delivery, dict[str, NDArray[Any]], int] | None = None
+        self._jpeg_decoder: JpegDecoder | None = None
         self.captures = 0
 
     def launch(self, image: Image, layout: Hashable, deliver: Delivery) -> None:
         """Copy the image into pinned memory and launch the graph; captures it anew for a new layout."""
         started_ns = time.perf_counter_ns()
+        layout = (isinstance(image, JpegImage), layout)
         with cuda_errors(self._cupy):
             graph = self.graph
             if graph is None or layout != self._layout:
+                if isinstance(image, JpegImage):
+                    image.decode()  # a damaged image's size must not cost the graph of the sound ones
                 graph = self._capture(image, layout)
             results = graph.launch(image)
             self._done.record(self._stream)
@@ -122,9 +140,20 @@ class CudaRunner:
     def _capture(self, image: Image, layout: Hashable) -> FrameGraph:
         # The old graph goes first: frames of ever new sizes must not pile up in memory.
         self.graph, self._layout = None, None
-        self.graph = FrameGraph(self._cupy, self._device.ops, self._work, image, self._stream)
+        self.graph = FrameGraph(
+            self._cupy, self._device.ops, self._work, image, self._stream, self._decoder_of(image)
+        )
         with _capturing:
             self.graph.prepare(capture=self._device.graphs, mapped=self._device.mapped)
         self._layout = layout
         self.captures += 1
         return self.graph
+
+    def _decoder_of(self, image: Image) -> JpegDecoder | None:
+        """What decodes an image on this runner's stream, if it is a JPEG and nvImageCodec is there."""
+        if not isinstance(image, JpegImage):
+            return None
+        found = probe()
+        if self._jpeg_decoder is None and isinstance(found, NvImageCodec):
+            self._jpeg_decoder = JpegDecoder(found, self._stream)
+        return self._jpeg_decoder

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from avperception.engines.engine import ExecutionContext
+from avperception.pipeline.device.sweep import SweepRunner, SweepWork
 from avperception.types import Array, Image
 
 Delivery = Callable[[str, NDArray[Any]], None]
@@ -97,4 +98,8 @@ class Device(Protocol):
 
     def make_runner(self, work: Work) -> FrameRunner:
         """Make a runner of this work."""
+        ...
+
+    def make_sweep_runner(self, work: SweepWork) -> SweepRunner:
+        """Make a runner of this work on a lidar's sweeps."""
         ...
