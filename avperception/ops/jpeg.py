@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import cv2
-import numpy as np
 
 from avperception.errors import MessageError
 from avperception.types import Image, UInt8
@@ -67,12 +66,14 @@ class JpegImage(Image):
     # No cached_property: before Python 3.12 it lets only one thread at a time decode.
     @property
     def data(self) -> UInt8:
-        pixels: UInt8 | None = self.__dict__["_pixels"]
-        if pixels is None:
-            pixels = self.__dict__["_pixels"] = self._decode()
+        self.decode()
+        pixels: UInt8 = self.__dict__["_pixels"]
         return pixels
 
-    def _decode(self) -> UInt8:
+    def decode(self) -> None:
+        """Decode now, if that has not been done; raises MessageError `undecodable`."""
+        if self.__dict__["_pixels"] is not None:
+            return
         wanted = (self.height, self.width) if self.encoding == "mono8" else (self.height, self.width, 3)
         try:
             pixels = cv2.imdecode(self.file, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -80,7 +81,7 @@ class JpegImage(Image):
             pixels = None
         if pixels is None or pixels.shape != wanted:
             raise MessageError("undecodable", f"the JPEG of {self.file.size} bytes is damaged")
-        return np.asarray(pixels, np.uint8)
+        self.__dict__["_pixels"] = pixels
 
 
 def read_header(file: UInt8) -> JpegHeader | None:

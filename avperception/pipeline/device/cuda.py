@@ -140,10 +140,9 @@ class CudaRunner:
     def _capture(self, image: Image, layout: Hashable) -> FrameGraph:
         # The old graph goes first: frames of ever new sizes must not pile up in memory.
         self.graph, self._layout = None, None
-        self.graph = FrameGraph(
-            self._cupy, self._device.ops, self._work, image, self._stream, self._decoder_of(image)
-        )
+        ops, work, stream = self._device.ops, self._work, self._stream
         with _capturing:
+            self.graph = FrameGraph(self._cupy, ops, work, image, stream, self._decoder_of(image))
             self.graph.prepare(capture=self._device.graphs, mapped=self._device.mapped)
         self._layout = layout
         self.captures += 1
