@@ -102,7 +102,7 @@ def _measure_graph(subject: Subject, pipeline: CameraPipeline) -> dict[str, Any]
 
 
 def _floor(subject: Subject, cupy: Any, graph: Any) -> dict[str, Any]:
-    """Pinned upload, the slower engine alone as a graph, and the download of a frame's results."""
+    """Pinned upload of all pixels, the slower engine alone as a graph, and the download of the results."""
     options = subject.options
     stream = cupy.cuda.Stream(non_blocking=True)
     engines = {role: EngineGraph(cupy, network, stream) for role, network in subject.networks.items()}
@@ -111,7 +111,7 @@ def _floor(subject: Subject, cupy: Any, graph: Any) -> dict[str, Any]:
     }
     slower = max(alone, key=lambda role: alone[role]["p50"])
     parts = {
-        "upload": percentiles(_copies_ms(subject, cupy, stream, graph.upload_bytes, to_device=True))["p50"],
+        "upload": percentiles(_copies_ms(subject, cupy, stream, subject.images[0].data.nbytes, to_device=True))["p50"],
         f"{slower} network": alone[slower]["p50"],
         "download": percentiles(_copies_ms(subject, cupy, stream, graph.result_bytes, to_device=False))[
             "p50"

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from avperception.engines.engine import Engine
 from avperception.models.card import ModelCard
+from avperception.ops.cpu import rows_sampled
+from avperception.ops.encodings import PIXEL_FORMATS
 from avperception.ops.placement import Placement, letterbox, stretch
 from avperception.pipeline.device import Frame
 from avperception.types import Image
@@ -50,6 +53,7 @@ class NetworkRunner:
     def preprocess(self, frame: Frame, placement: Placement) -> None:
         """Write the frame's image into the network's input tensor as the card asks for it."""
         spec = self.card.input
+        frame.reads(_rows_read(frame.image, placement))
         frame.ops.preprocess(
             frame.image,
             self._tensor,
@@ -59,3 +63,10 @@ class NetworkRunner:
             offset=self._offset,
             pad_value=spec.pad_value,
         )
+
+
+def _rows_read(image: Image, placement: Placement) -> NDArray[np.int64] | None:
+    """The rows of an image that its resizing reads, None where a pixel needs those around it too."""
+    if PIXEL_FORMATS[image.encoding].conversion is not None:
+        return None
+    return rows_sampled(image.height, placement.height)

@@ -128,3 +128,17 @@ def test_half_precision_tensors_are_close_to_single() -> None:
 
     single = run(image, PLACEMENTS["centred"], (48, 48), gain=gain, offset=offset)
     np.testing.assert_allclose(half, single, atol=5e-3)
+
+
+@pytest.mark.parametrize(("source", "target"), [(1080, 360), (1080, 234), (720, 360), (375, 126), (90, 200)])
+def test_rows_that_are_not_sampled_make_no_difference(source: int, target: int) -> None:
+    rows = cpu.rows_sampled(source, target)
+    pixels = np.random.default_rng(source).integers(0, 256, (source, 16, 3), np.uint8)
+    other = pixels.copy()
+    left_out = np.setdiff1d(np.arange(source), rows)
+    other[left_out] = 255 - other[left_out]
+    images = [Image(data, "bgr8", 16, source, 1, "camera") for data in (pixels, other)]
+    placement = stretch((16, source), (8, target))
+    first, second = (run(image, placement, (8, target)) for image in images)
+    np.testing.assert_array_equal(first, second)
+    assert len(rows) == 360 if (source, target) == (1080, 360) else len(rows) <= min(source, 2 * target)

@@ -9,7 +9,7 @@ from avperception.ops.cpu.detections import (
     yolox_strides,
 )
 from avperception.ops.cpu.gather import points_around, points_in_boxes
-from avperception.ops.cpu.images import interleaved, preprocess, to_bgr
+from avperception.ops.cpu.images import interleaved, preprocess, rows_sampled, to_bgr
 from avperception.ops.cpu.labels import argmax_labels, labels_to_image
 from avperception.ops.cpu.lanes import lane_lines, trace_lanes, unpack_lanes
 from avperception.ops.cpu.lenses import (
@@ -45,6 +45,7 @@ __all__ = [
     "points_in_boxes",
     "preprocess",
     "project_points",
+    "rows_sampled",
     "selected_rows",
     "take_rows",
     "to_bgr",

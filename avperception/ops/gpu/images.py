@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from avperception.ops.gpu.module import blocks, launch, suffix
@@ -9,6 +11,17 @@ from avperception.ops.placement import Placement
 from avperception.types import Array, Float32, Image
 
 BLOCK = (32, 8)
+
+
+@dataclass(frozen=True)
+class PartialImage(Image):
+    """An image of which only the rows that somebody reads are stored.
+
+    `places` (height,) int32 on the GPU says where each row is stored, or for one that is not, any place.
+    """
+
+    places: Array = None
+
 
 _KERNELS = {
     "8UC3": "bgr8",
@@ -33,7 +46,8 @@ def preprocess(
 ) -> None:
     """Convert, resize and normalise an image into `tensor` (1, 3, height, width), float32 or float16.
 
-    As `ops.cpu.preprocess`, in one pass; `image.data` is a CuPy array of bytes (stored rows, bytes of a row).
+    As `ops.cpu.preprocess`, in one pass; `image.data` is a CuPy array of bytes (stored rows, bytes of a row),
+    of some rows only for a `PartialImage`.
     """
     height, width = tensor.shape[2:]
     layout = _KERNELS.get(image.encoding, image.encoding)
@@ -46,6 +60,7 @@ def preprocess(
         image.width,
         image.height,
         image.data.strides[0],
+        getattr(image, "places", None),
         tensor,
         width,
         height,

@@ -5,9 +5,13 @@
 
 #include <cuda_fp16.h>
 
+// `places` says where each row of the image is stored, if not all of them are; null if they are.
 struct Source {
     const unsigned char* data;
     int width, height, pitch;
+    const int* places;
+
+    __device__ const unsigned char* row(int y) const { return data + size_t(places ? places[y] : y) * pitch; }
 };
 
 // A pixel as blue, green, red.
@@ -23,14 +27,14 @@ __device__ int clamped(int value, int low, int high) { return min(max(value, low
 template <int CHANNELS, int BLUE, int GREEN, int RED>
 struct Interleaved {
     static __device__ Bgr at(const Source& s, int x, int y) {
-        const unsigned char* p = s.data + size_t(y) * s.pitch + x * CHANNELS;
+        const unsigned char* p = s.row(y) + x * CHANNELS;
         return {{p[BLUE], p[GREEN], p[RED]}};
     }
 };
 
 struct Grey16 {
     static __device__ Bgr at(const Source& s, int x, int y) {
-        int grey = s.data[size_t(y) * s.pitch + 2 * x + 1];  // little-endian: the upper 8 bits
+        int grey = s.row(y)[2 * x + 1];  // little-endian: the upper 8 bits
         return {{grey, grey, grey}};
     }
 };
@@ -122,8 +126,8 @@ __device__ void store(__half* target, float value) { *target = __float2half_rn(v
 
 // One thread a pixel of the tensor (3, tensor_height, tensor_width). `steps` are source pixels per tensor pixel.
 template <class Layout, class T>
-__device__ void preprocess(const unsigned char* data, int width, int height, int pitch, T* tensor,
-                           int tensor_width, int tensor_height, int left, int top, int placed_width,
+__device__ void preprocess(const unsigned char* data, int width, int height, int pitch, const int* places,
+                           T* tensor, int tensor_width, int tensor_height, int left, int top, int placed_width,
                            int placed_height, double step_x, double step_y, int network_is_rgb,
                            float gain_0, float gain_1, float gain_2, float offset_0, float offset_1,
                            float offset_2, float pad_value) {
@@ -132,7 +136,7 @@ __device__ void preprocess(const unsigned char* data, int width, int height, int
     const float gain[3] = {gain_0, gain_1, gain_2}, offset[3] = {offset_0, offset_1, offset_2};
     bool inside = x >= left && x < left + placed_width && y >= top && y < top + placed_height;
     Bgr pixel = {};
-    if (inside) pixel = bilinear<Layout>({data, width, height, pitch}, x - left, y - top, step_x, step_y);
+    if (inside) pixel = bilinear<Layout>({data, width, height, pitch, places}, x - left, y - top, step_x, step_y);
     size_t plane = size_t(tensor_width) * tensor_height;
     T* target = tensor + size_t(y) * tensor_width + x;
     for (int channel = 0; channel < 3; ++channel) {
@@ -144,13 +148,13 @@ __device__ void preprocess(const unsigned char* data, int width, int height, int
 
 #define PREPROCESS(NAME, TYPE, ...)                                                                              \
     extern "C" __global__ void NAME(                                                                             \
-        const unsigned char* data, int width, int height, int pitch, TYPE* tensor, int tensor_width,             \
-        int tensor_height, int left, int top, int placed_width, int placed_height, double step_x, double step_y, \
-        int network_is_rgb, float gain_0, float gain_1, float gain_2, float offset_0, float offset_1,            \
-        float offset_2, float pad_value) {                                                                       \
-        preprocess<__VA_ARGS__, TYPE>(data, width, height, pitch, tensor, tensor_width, tensor_height, left,     \
-                                      top, placed_width, placed_height, step_x, step_y, network_is_rgb, gain_0,  \
-                                      gain_1, gain_2, offset_0, offset_1, offset_2, pad_value);                  \
+        const unsigned char* data, int width, int height, int pitch, const int* places, TYPE* tensor,            \
+        int tensor_width, int tensor_height, int left, int top, int placed_width, int placed_height,             \
+        double step_x, double step_y, int network_is_rgb, float gain_0, float gain_1, float gain_2,              \
+        float offset_0, float offset_1, float offset_2, float pad_value) {                                       \
+        preprocess<__VA_ARGS__, TYPE>(data, width, height, pitch, places, tensor, tensor_width, tensor_height,   \
+                                      left, top, placed_width, placed_height, step_x, step_y, network_is_rgb,    \
+                                      gain_0, gain_1, gain_2, offset_0, offset_1, offset_2, pad_value);          \
     }
 
 #define PREPROCESS_BOTH(NAME, ...)              \

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from avperception.engines.engine import ExecutionContext
 from avperception.ops import cpu
+from avperception.ops.jpeg import JpegImage
 from avperception.pipeline.device.device import Delivery, Work
 from avperception.pipeline.device.sweep import CpuSweepRunner, SweepWork
 from avperception.pipeline.stopwatch import Stopwatch
@@ -24,6 +25,7 @@ class CpuDevice:
     name = "cpu"
     ops: ModuleType = cpu
     frames_at_once = 1
+    jpeg_decoder = "OpenCV"
 
     def full(self, shape: tuple[int, ...], value: int) -> UInt8:
         """Make an array of uint8 that holds one value."""
@@ -50,6 +52,9 @@ class CpuRunner:
     def launch(self, image: Image, layout: Hashable, deliver: Delivery) -> None:
         """Do all the work."""
         frame = CpuFrame(image, deliver)
+        if isinstance(image, JpegImage):
+            with frame.stage("decode"):
+                image.decode()
         self._work(frame)
         self._stage_ms = frame.stopwatch.stage_ms
 
@@ -67,6 +72,9 @@ class CpuFrame:
         self.image = image
         self.stopwatch = Stopwatch()
         self._deliver = deliver
+
+    def reads(self, rows: NDArray[np.int64] | None) -> None:
+        """All rows are here."""
 
     def stage(self, name: str) -> AbstractContextManager[None]:
         """Time the body of the `with` under `name`."""

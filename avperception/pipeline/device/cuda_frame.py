@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from avperception.engines.engine import ExecutionContext
 from avperception.types import Array, Image
 
@@ -50,8 +53,14 @@ class CudaFrame:
     addresses: Array | None = None
     timed: bool = False
     results: dict[str, Array] = field(default_factory=dict)
+    rows_read: NDArray[np.int64] | None = field(default_factory=lambda: np.zeros(0, np.int64))
     _stages: list[tuple[str, Any, Any]] = field(default_factory=list)
     _events: list[Any] = field(default_factory=list)
+
+    def reads(self, rows: NDArray[np.int64] | None) -> None:
+        """Add to the rows that are read, None for all."""
+        known = self.rows_read
+        self.rows_read = None if rows is None or known is None else np.union1d(known, rows)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

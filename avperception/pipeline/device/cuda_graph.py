@@ -23,6 +23,9 @@ HEADER_BYTES = 256
 A graph's own addresses are fixed, while the host may hold on to the results of many frames.
 """
 
+WORTH_LEAVING_OUT = 0.9
+"""The part of an image's rows up to which the others are left out; a copy row by row is a little slower."""
+
 
 class FrameGraph:
     """Upload, work and delivery of frames of one layout, captured once and launched for each.
@@ -53,11 +56,8 @@ class FrameGraph:
         self._decoder = decoder
         self._template = without_pixels(image) if decoder is None else decoder.form(image)
         self._shape = stored_shape(self._template)
-        self._bytes = HEADER_BYTES + (self._shape[0] * self._shape[1] if decoder is None else 0)
-        self._memory = self._pinned_pool.malloc(self._bytes)
-        pinned = np.frombuffer(self._memory, np.uint8, self._bytes)
-        self._addresses = pinned[:HEADER_BYTES].view(np.uint64)
-        self._pixels = pinned[HEADER_BYTES:].reshape(-1, self._shape[1])
+        self._rows: NDArray[np.int64] | None = None
+        self._places: Array = None
         self._device: Array = None
         self._image: Array = None
         self._target: JpegTarget | None = None
@@ -66,20 +66,16 @@ class FrameGraph:
         self._uploads = True
 
     def prepare(self, *, capture: bool, mapped: bool) -> None:
-        """Run the work once by itself, so that all is loaded and allocated, then capture it."""
+        """Run the work once by itself, so that all is loaded and what it reads is known, then capture it."""
         cupy = self._cupy
         self._uploads = not mapped
-        self._pixels[...] = 0
         cupy.cuda.Device().synchronize()  # what was set up on other streams is there
         with self.stream, cupy.cuda.using_allocator(self._pool.malloc):
-            self._device = self._mapped_array() if mapped else cupy.empty(self._bytes, np.uint8)
-            if self._decoder is None:
-                self._image = self._device[HEADER_BYTES:].reshape(self._shape)
-            else:
-                self._image = cupy.zeros(self._shape, np.uint8)
-                self._target = self._decoder.target(self._image, self._template)
+            self._allocate(self._shape[0])
             self._enqueue(deliver=False, timed=False)
             self.stream.synchronize()
+            if self._decoder is None:
+                self._leave_out_rows()
             if not capture:
                 return
             self.stream.begin_capture()
@@ -114,7 +110,7 @@ class FrameGraph:
         start_ns = time.perf_counter_ns()
         is_on_gpu = False
         if self._target is None:
-            np.copyto(self._pixels, stored_bytes(image, self._shape))
+            self._copy_rows(stored_bytes(image, self._shape))
         elif isinstance(image, JpegImage):
             is_on_gpu = self._target.put(image)
         if isinstance(image, JpegImage):
@@ -147,11 +143,46 @@ class FrameGraph:
         self._branches.restart()
         addresses = self._device[:HEADER_BYTES].view(np.uint64) if deliver else None
         image = replace(self._template, data=self._image)
+        if self._places is not None:
+            image = self._ops.PartialImage(**{**vars(image), "places": self._places})
         frame = CudaFrame(self._cupy, self._ops, image, self._branches, addresses, timed)
         with frame.stage("upload"):
             self._upload()
         self._work(frame)
         self._frame = frame
+
+    def _allocate(self, rows: int) -> None:
+        """Memory on both sides for the addresses of the results and so many rows of the image."""
+        cupy = self._cupy
+        self._bytes = HEADER_BYTES + (rows * self._shape[1] if self._decoder is None else 0)
+        self._memory = self._pinned_pool.malloc(self._bytes)
+        pinned = np.frombuffer(self._memory, np.uint8, self._bytes)
+        pinned[...] = 0
+        self._addresses = pinned[:HEADER_BYTES].view(np.uint64)
+        self._pixels = pinned[HEADER_BYTES:].reshape(-1, self._shape[1])
+        self._device = cupy.empty(self._bytes, np.uint8) if self._uploads else self._mapped_array()
+        if self._decoder is None:
+            self._image = self._device[HEADER_BYTES:].reshape(self._pixels.shape)
+        else:
+            self._image = cupy.zeros(self._shape, np.uint8)
+            self._target = self._decoder.target(self._image, self._template)
+
+    def _leave_out_rows(self) -> None:
+        """Bring only those rows to the GPU from now on that the work has read, if that is worth it."""
+        height = self._shape[0]
+        rows = self._frame.rows_read if self._frame else None
+        if rows is None or len(rows) > WORTH_LEAVING_OUT * height:
+            return
+        self._rows = rows
+        places = np.clip(np.searchsorted(rows, np.arange(height)), 0, len(rows) - 1)
+        self._places = self._cupy.asarray(places, dtype=np.int32)
+        self._allocate(len(rows))
+
+    def _copy_rows(self, rows: UInt8) -> None:
+        if self._rows is None:
+            np.copyto(self._pixels, rows)
+        else:
+            np.take(rows, self._rows, axis=0, out=self._pixels, mode="clip")
 
     def _upload(self) -> None:
         if self._uploads:

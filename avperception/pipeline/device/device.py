@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from avperception.engines.engine import ExecutionContext
@@ -31,6 +32,10 @@ class Frame(Protocol):
     @property
     def ops(self) -> ModuleType:
         """The module of array operations, named alike on every device."""
+        ...
+
+    def reads(self, rows: NDArray[np.int64] | None) -> None:
+        """Say which rows of the image are read from now on, None for all: no others need be brought there."""
         ...
 
     def stage(self, name: str) -> AbstractContextManager[None]:
@@ -90,6 +95,11 @@ class Device(Protocol):
     @property
     def frames_at_once(self) -> int:
         """Frames of one camera that are worth having under way at the same time."""
+        ...
+
+    @property
+    def jpeg_decoder(self) -> str:
+        """What decodes JPEG images, and if it is not the GPU, why."""
         ...
 
     def full(self, shape: tuple[int, ...], value: int) -> Array:

@@ -59,3 +59,23 @@ def test_the_smallest_images(gpu: Any, cupy: Any, encoding: str) -> None:
     image = noise(4, 4, encoding)
     expected, found = both(gpu, cupy, image, stretch((4, 4), (13, 9)), (13, 9), "rgb", np.float32)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgra8", "mono8", "mono16"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_only_the_rows_that_are_sampled_need_be_there(
+    gpu: Any, cupy: Any, encoding: str, target: tuple[int, int]
+) -> None:
+    size = (1920, 1080)
+    image, placement = noise(*size, encoding), letterbox(size, target, centred=True)
+    how = {"colour": "rgb", "gain": GAIN, "offset": OFFSET, "pad_value": 114.0}
+    expected = np.zeros((1, 3, target[1], target[0]), np.float32)
+    cpu.preprocess(image, expected, placement, **how)
+    rows = cpu.rows_sampled(size[1], placement.height)
+    data = cupy.asarray(np.ascontiguousarray(stored_bytes(image, stored_shape(image))[rows]))
+    places = cupy.asarray(np.clip(np.searchsorted(rows, np.arange(size[1])), 0, len(rows) - 1), np.int32)
+    found = cupy.zeros(expected.shape, np.float32)
+    gpu.preprocess(
+        gpu.PartialImage(**{**vars(image), "data": data, "places": places}), found, placement, **how
+    )
+    np.testing.assert_array_equal(found.get(), expected)
