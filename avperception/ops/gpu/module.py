@@ -12,7 +12,8 @@ import numpy as np
 
 from avperception.types import Array
 
-OPTIONS = ("--std=c++17",)
+OPTIONS = ("--std=c++17", "--generate-line-info")
+"""Line numbers cost nothing while a kernel runs; profilers and compute-sanitizer name places by them."""
 
 DELIVERY_BLOCKS = 64
 DELIVERY_THREADS = 512

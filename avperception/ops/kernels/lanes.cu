@@ -67,7 +67,8 @@ extern "C" __global__ void trace_lanes(const int* runs, const int* run_counts, i
             int line = i < open_count ? open[i] : 0;
             int count = i < open_count ? counts[line] : 0;
             bool goes_on = i < open_count && sample - samples[line * MAX_ROWS + count - 1] <= MAX_GAP_ROWS;
-            unsigned votes = __ballot_sync(ALL, goes_on);
+            unsigned votes = __ballot_sync(ALL, goes_on);  // a vote alone orders no memory
+            __syncwarp();
             int place = still_open + __popc(votes & below);
             if (goes_on) {
                 open[place] = line;
@@ -102,6 +103,7 @@ extern "C" __global__ void trace_lanes(const int* runs, const int* run_counts, i
                 }
             }
             unsigned matched = __ballot_sync(ALL, match >= 0);
+            __syncwarp();
             if (!matched) break;
             if (match >= 0) {
                 int line = open[match], count = counts[line];

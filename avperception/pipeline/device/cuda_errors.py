@@ -22,6 +22,8 @@ _LOST = (
 )
 """After one of these every call of the process fails (CUDA Runtime API, `cudaError_t`)."""
 
+_OUT_OF_MEMORY = "cudaErrorMemoryAllocation"
+
 
 def import_cupy() -> Any:
     """Import CuPy and make sure that it can use a GPU; raises EngineError with the reason."""
@@ -55,14 +57,14 @@ def cuda_errors(cupy: Any) -> Iterator[None]:
     """Turn CuPy's errors into EngineError, or GpuLostError when nothing works any more."""
     try:
         yield
-    except cupy.cuda.memory.OutOfMemoryError as error:
-        free, total = cupy.cuda.runtime.memGetInfo()
-        raise EngineError(
-            f"the GPU has no memory left for a frame ({error}): {free >> 20} of {total >> 20} MiB are free; "
-            "use fewer cameras or smaller images"
-        ) from error
-    except cupy.cuda.runtime.CUDARuntimeError as error:
+    except (cupy.cuda.memory.OutOfMemoryError, cupy.cuda.runtime.CUDARuntimeError) as error:
         text = " ".join(str(error).split())
         if any(name in text for name in _LOST):
             raise GpuLostError(f"the GPU is lost to this process ({text}): start it again") from error
+        if isinstance(error, cupy.cuda.memory.OutOfMemoryError) or _OUT_OF_MEMORY in text:
+            free, total = cupy.cuda.runtime.memGetInfo()
+            raise EngineError(
+                f"the GPU has no memory left for a frame ({text}): {free >> 20} of {total >> 20} MiB are "
+                "free; use fewer cameras or smaller images"
+            ) from error
         raise EngineError(f"CUDA failed: {text}") from error
