@@ -49,7 +49,7 @@ class FrameGatherer:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything, for time has jumped or nobody looks any more."""
+        """Forget everything, for nobody looks any more."""
         self._frames: dict[int, OverlayFrame] = {}
         self._image_ns = 0
         self._objects: deque[DetectedObjects] = deque(maxlen=SWEEPS_KEPT)
@@ -59,7 +59,9 @@ class FrameGatherer:
     def add_image(self, stamp_ns: int, image: Any) -> None:
         """An image has come."""
         if stamp_ns < self._image_ns:
-            self.clear()
+            self._frames, self._lanes = {}, None
+            while self._objects and self._objects[-1].stamp_ns > stamp_ns + NEAR_NS:
+                self._objects.pop()
         self._image_ns = stamp_ns
         self._frame(stamp_ns).image = image
 
