@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
+from pathlib import Path
 
 from avperception.doctor.finding import Finding, note, ok, wrong
 from avperception.engines import adapter
 from avperception.engines.adapter import FLAVOURS, HOW_TO_INSTALL, Flavour, probe, target_names
 from avperception.engines.machine import Machine
+from avperception.pipeline.device.cuda_jpeg import NvImageCodec
+from avperception.pipeline.device.cuda_jpeg import probe as probe_nvimagecodec
 
 _RTX_COMMAND = "pip install avperception[tensorrt-rtx]"
+
+_TEGRA = Path("/etc/nv_tegra_release")
+"""A Jetson has this file; its wheels of some libraries are others."""
 
 
 def examine_gpu(machine: Machine) -> Iterator[Finding]:
@@ -40,6 +46,8 @@ def examine_runtimes(machine: Machine) -> Iterator[Finding]:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in found.items())
         yield wrong("TensorRT", f"{reasons}: {HOW_TO_INSTALL}", _RTX_COMMAND)
     yield from _cupy(machine)
+    if machine.gpu is not None:
+        yield _nvimagecodec(machine)
     yield _onnxruntime()
 
 
@@ -57,8 +65,7 @@ def _known_gpu(flavour: Flavour, machine: Machine) -> Iterator[Finding]:
 
 def _cupy(machine: Machine) -> Iterator[Finding]:
     if find_spec("cupy") is None:
-        major = (machine.cuda or "13").partition(".")[0]
-        command = f"pip install cupy-cuda{'12' if major == '12' else '13'}x"
+        command = f"pip install cupy-cuda{_cuda_major(machine)}x"
         if machine.gpu is None:
             yield note("CuPy", "not installed, it is needed with a GPU only")
         else:
@@ -69,6 +76,19 @@ def _cupy(machine: Machine) -> Iterator[Finding]:
     if len(names) > 1:
         command = f"pip uninstall {' '.join(names[1:])}"
         yield wrong("CuPy", f"{len(names)} packages of it overwrite each other: {', '.join(names)}", command)
+
+
+def _nvimagecodec(machine: Machine) -> Finding:
+    found = probe_nvimagecodec()
+    if isinstance(found, NvImageCodec):
+        return ok("nvImageCodec", f"{found.version}, decodes JPEG images on the GPU")
+    of_jetson = "tegra-" if _TEGRA.is_file() else ""
+    command = f"pip install 'nvidia-nvimgcodec-{of_jetson}cu{_cuda_major(machine)}[nvjpeg]'"
+    return note("nvImageCodec", f"{found}: OpenCV decodes JPEG images on the CPU", command)
+
+
+def _cuda_major(machine: Machine) -> str:
+    return "12" if (machine.cuda or "").partition(".")[0] == "12" else "13"
 
 
 def _onnxruntime() -> Finding:

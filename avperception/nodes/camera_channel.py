@@ -79,11 +79,11 @@ class CameraChannel:
         self._form: tuple[str, ...] | None = None
         self._views = CameraViews(name, parameters, ego_motion, self.info_source)
         self._outputs = CameraOutputs(node, name, parameters)
-        self._compressed = parameters[f"{name}.transport"] == "compressed"
+        self.is_compressed = parameters[f"{name}.transport"] == "compressed"
         image_topic = f"~/input/{name}/image_raw"
         image = (
             Input(node, CompressedImage, f"{image_topic}/compressed", self._on_image)
-            if self._compressed
+            if self.is_compressed
             else Input(node, ImageMessage, image_topic, self._on_image)
         )
         self.inputs = (image, Input(node, CameraInfo, f"~/input/{name}/camera_info", self._views.add))
@@ -164,7 +164,7 @@ class CameraChannel:
         self._fusion.withdraw(self.name, job.stamp_ns)
 
     def _image(self, message: ImageMessage | CompressedImage) -> Image:
-        image = image_from_compressed(message) if self._compressed else image_from_message(message)
+        image = image_from_compressed(message) if self.is_compressed else image_from_message(message)
         form = (f"{image.width}x{image.height}", image.encoding, f"in frame {image.frame_id!r}")
         if self._form not in (None, form):
             before, now = (" ".join(entry) for entry in (self._form or (), form))

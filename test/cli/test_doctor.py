@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from avperception.doctor.finding import State
 from avperception.doctor.gpu import examine_gpu, examine_runtimes
 from avperception.doctor.ros import examine_ros
 from avperception.engines.machine import Gpu, Machine
+from avperception.pipeline.device.cuda_jpeg import probe
 
 LINE = [sys.executable, "-c", "from avperception.cli.main import main; main()", "doctor"]
 GPU_MACHINE = Machine(
@@ -85,6 +87,16 @@ def test_on_a_machine_with_a_gpu_cupy_is_missed():
     runtimes = {finding.what: finding for finding in examine_runtimes(GPU_MACHINE)}
     assert runtimes["CuPy"].state is State.WRONG
     assert runtimes["CuPy"].command == "pip install cupy-cuda13x"
+
+
+@pytest.mark.skipif(probe() != "not installed", reason="nvImageCodec is installed")
+@pytest.mark.parametrize(("cuda", "major"), [("13.0", "13"), ("12.8", "12")])
+def test_on_a_machine_with_a_gpu_nvimagecodec_is_recommended(cuda: str, major: str):
+    machine = replace(GPU_MACHINE, cuda=cuda)
+    runtimes = {finding.what: finding for finding in examine_runtimes(machine)}
+    assert runtimes["nvImageCodec"].state is State.NOTE
+    assert runtimes["nvImageCodec"].text == "not installed: OpenCV decodes JPEG images on the CPU"
+    assert runtimes["nvImageCodec"].command == f"pip install 'nvidia-nvimgcodec-cu{major}[nvjpeg]'"
 
 
 def test_without_a_gpu_that_is_said_and_no_fault():

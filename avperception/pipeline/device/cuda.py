@@ -59,7 +59,9 @@ class CudaDevice:
     def jpeg_decoder(self) -> str:
         """What decodes JPEG images, and if it is not the GPU, why."""
         found = probe()
-        return str(found) if isinstance(found, NvImageCodec) else f"OpenCV ({found}: {HOW_TO_INSTALL})"
+        if isinstance(found, NvImageCodec):
+            return str(found)
+        return f"OpenCV (nvImageCodec is not used: {found}; {HOW_TO_INSTALL})"
 
     def memory(self) -> tuple[int, int]:
         """Bytes of GPU memory that are free, and that there are."""

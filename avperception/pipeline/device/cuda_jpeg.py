@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from avperception.errors import EngineError
 from avperception.ops.encodings import PIXEL_FORMATS
 from avperception.ops.jpeg import JpegImage, read_header
 from avperception.pipeline.device.cuda_errors import import_cupy
@@ -22,8 +23,7 @@ from avperception.types import Array, Image, without_pixels
 OLDEST = (0, 7)
 """Before this version it decoded into memory of its own only."""
 
-HOW_TO_INSTALL = "pip install 'nvidia-nvimgcodec-cu13[nvjpeg]'"
-"""For CUDA 12 it is cu12, on a Jetson tegra-cu12."""
+HOW_TO_INSTALL = "`avperception doctor` tells how to install it"
 
 _MODULE = "nvidia.nvimgcodec"
 _VERBOSITY = "PYNVIMGCODEC_VERBOSITY"
@@ -48,17 +48,17 @@ def probe() -> NvImageCodec | str:
     try:
         module = _load()
     except ModuleNotFoundError:
-        return "nvImageCodec is not installed"
+        return "not installed"
     except (ImportError, OSError, RuntimeError) as error:
-        return f"nvImageCodec cannot be loaded ({' '.join(str(error).split())})"
+        return f"cannot be loaded ({' '.join(str(error).split())})"
     found = NvImageCodec(module, str(module.__version__))
     if tuple(int(part) for part in found.version.split(".")[:2]) < OLDEST:
-        return f"{found} is older than {'.'.join(map(str, OLDEST))}"
+        return f"version {found.version} is older than {'.'.join(map(str, OLDEST))}"
     try:
         works = _decodes(found)
-    except (RuntimeError, ValueError) as error:
-        return f"{found} fails ({' '.join(str(error).split())})"
-    return found if works else f"{found} finds no nvJPEG to decode with"
+    except (RuntimeError, ValueError, EngineError) as error:
+        return f"version {found.version} fails ({' '.join(str(error).split())})"
+    return found if works else f"version {found.version} finds no nvJPEG to decode with"
 
 
 def _load() -> Any:
