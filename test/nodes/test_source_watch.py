@@ -156,7 +156,7 @@ def test_a_limit_that_cannot_be(rig: Rig, values: dict[str, float], reason: str)
 
 def test_both_limits_move_at_once(rig: Rig):
     assert rig.set(diagnostics__drift_warn=3.0, diagnostics__drift_error=4.0).successful
-    assert rig.set(diagnostics__drift_warn=1.0, diagnostics__drift_error=2.5).successful
+    assert rig.set(diagnostics__drift_warn=0.7, diagnostics__drift_error=1.5).successful
 
 
 def test_each_limit_explains_itself(rig: Rig):

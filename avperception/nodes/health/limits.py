@@ -39,7 +39,7 @@ SPECS = (
     _live("loss_error", 0.5, 1.0, "ERROR when more than this share of the messages of a second is lost."),
     *_pair("gpu_temperature", 85.0, 95.0, 150.0, "temperature of the GPU", "°C"),
     *_pair("gpu_memory", 0.9, 0.97, 1.0, "used share of the GPU's memory", "1"),
-    *_pair("drift", 1.0, 2.5, 45.0, "angle between the lidar's objects and the camera's boxes", "deg"),
+    *_pair("drift", 0.7, 1.5, 45.0, "angle between the lidar's objects and a camera's boxes, median", "deg"),
     _live("lidar_min_rate", 0.0, 1000.0, f"WARN below this rate of sweeps [Hz], {_NO_LIMIT}."),
     _live(
         "coverage_period",

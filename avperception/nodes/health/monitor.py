@@ -13,6 +13,7 @@ from avperception.nodes.camera_channel import CameraChannel
 from avperception.nodes.diagnostics import Level, Problem, status
 from avperception.nodes.fusion_stage import FusionStage
 from avperception.nodes.health.coverage import CoverageWatch, coverage_of
+from avperception.nodes.health.drift import DriftWatch
 from avperception.nodes.health.gpu import GpuReading, GpuWatch
 from avperception.nodes.health.limits import Limits
 from avperception.nodes.health.watch import SourceWatch, percentiles_s
@@ -48,6 +49,7 @@ class HealthMonitor:
         self._engines: dict[str, str] = {}
         self._engine_problems: list[Problem] = []
         self._coverage = CoverageWatch({})
+        self._drift: DriftWatch | None = None
         self.gpu: GpuWatch | None = None
 
     def build(
@@ -71,6 +73,8 @@ class HealthMonitor:
         self._roles = list(loaded)
         self._engines = {role: f"{n.card.name} on {n.engine.description}" for role, n in loaded.items()}
         self._engines["device"] = networks.device.name
+        if any(camera.is_compressed for camera in cameras):
+            self._engines["JPEG images"] = networks.device.jpeg_decoder
         if networks.why_cpu:
             self._engines["not on the GPU"] = networks.why_cpu
             # Where there is none the CPU is as it should be; one that lies idle is a fault.
@@ -86,11 +90,14 @@ class HealthMonitor:
             except ConfigurationError as error:
                 self._engine_problems.append(Problem(Level.WARN, f"{role}: {error}"))
         self._coverage = CoverageWatch(coverages)
+        self._drift = DriftWatch({camera.name: camera for camera in cameras}, self.limits)
         self.gpu = GpuWatch()
 
     def release(self) -> None:
         """Let go of all that is watched, and end the threads."""
         self._coverage.stop()
+        if self._drift is not None:
+            self._drift.stop()
         if self.gpu is not None:
             self.gpu.stop()
         self._is_active = False
@@ -116,6 +123,8 @@ class HealthMonitor:
         """A sweep's result is about to be published."""
         if self._lidar is not None:
             self._fusion_watch.add_age(self._age_s(result.stamp_ns))
+        if self._drift is not None:
+            self._drift.offer(result)
 
     def statuses(self) -> list[DiagnosticStatus]:
         """Look at everything; the statuses that are to be published."""
@@ -152,6 +161,9 @@ class HealthMonitor:
         problems = watch.problems(self.limits[f"{camera.name}.min_rate"])
         problems += _on_topics([*camera.inputs, *camera.outputs]) + self._coverage.problems(camera.name)
         values = {**watch.values(), **self._coverage.values(camera.name)}
+        if self._drift is not None:
+            problems += self._drift.problems(camera.name)
+            values.update(self._drift.values(camera.name))
         return self._status(f"{camera.name} camera", problems, values)
 
     def _engines_status(self) -> DiagnosticStatus:
