@@ -10,7 +10,7 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from sensor_msgs.msg import Image as ImageMessage
 
-from avperception.errors import AvperceptionError, MessageError
+from avperception.errors import AvperceptionError, GpuLostError, MessageError
 from avperception.nodes.camera_outputs import CameraOutputs
 from avperception.nodes.camera_views import CameraViews
 from avperception.nodes.conversions.images import image_from_compressed, image_from_message
@@ -19,6 +19,7 @@ from avperception.nodes.fusion_stage import FusionStage
 from avperception.nodes.input import Input
 from avperception.nodes.output import Output
 from avperception.nodes.parameters import NodeParameters
+from avperception.nodes.process import end_at_once
 from avperception.nodes.source import Source
 from avperception.nodes.stamps import StampCheck
 from avperception.nodes.worker import Worker
@@ -155,6 +156,8 @@ class CameraChannel:
             self._deliver(running, result)
 
     def _fail(self, job: _Job, error: Exception) -> None:
+        if isinstance(error, GpuLostError):
+            end_at_once(str(error))
         if isinstance(error, MessageError):
             self.source.drop(error.reason, str(error))
         elif isinstance(error, AvperceptionError):

@@ -14,12 +14,13 @@ from sensor_msgs.msg import PointCloud2
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
-from avperception.errors import MessageError
+from avperception.errors import GpuLostError, MessageError
 from avperception.nodes.conversions.clouds import labelled_cloud_message
 from avperception.nodes.conversions.detections import detections_3d_message
 from avperception.nodes.conversions.markers import detection_markers
 from avperception.nodes.output import Output
 from avperception.nodes.parameters import NodeParameters
+from avperception.nodes.process import end_at_once
 from avperception.nodes.source import Source
 from avperception.nodes.worker import Worker
 from avperception.pipeline.fusion import CameraView, fuse
@@ -180,6 +181,8 @@ class FusionStage:
     def _handle(self, job: _Job) -> None:
         try:
             self._fuse(job)
+        except GpuLostError as error:
+            end_at_once(str(error))
         except Exception as error:  # a bad set must not end the thread; it is counted and shown
             self.source.drop("internal_error", f"fusing a sweep failed: {error!r}")
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import PointCloud2
 
-from avperception.errors import MessageError, TransformError
+from avperception.errors import GpuLostError, MessageError, TransformError
 from avperception.nodes.conversions.clouds import cloud_from_message
 from avperception.nodes.conversions.headers import stamp_ns
 from avperception.nodes.fusion_stage import FusionStage
 from avperception.nodes.input import Input
 from avperception.nodes.parameters import NodeParameters
+from avperception.nodes.process import end_at_once
 from avperception.nodes.source import Source
 from avperception.nodes.stamps import StampCheck
 from avperception.nodes.transforms import TransformTree
@@ -121,6 +122,8 @@ class LidarChannel:
         except MessageError as error:
             self.source.drop(error.reason, str(error))
             return
+        except GpuLostError as error:
+            end_at_once(str(error))
         except Exception as error:  # a bad sweep must not end the thread; it is counted and shown
             self.source.drop("internal_error", f"preparing a sweep failed: {error!r}")
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from avperception.nodes.transport import use_shared_memory_profile
 NodeType = TypeVar("NodeType", bound=Node)
 
 EXIT_BAD_INPUT = 2
+EXIT_GPU_LOST = 3
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 WAKE_PERIOD_S = 0.1
@@ -67,6 +69,15 @@ def run_node(
         try_shutdown()
     signals.ignore()
     sys.exit(exit_code)
+
+
+def end_at_once(reason: str) -> NoReturn:
+    """End the process from any thread, one line on stderr, exit code 3: for a GPU that answers no more.
+
+    Nothing is cleaned up, for CUDA would fail or hang at it; the launch file starts the process again.
+    """
+    print(f"perception: {reason}", file=sys.stderr, flush=True)
+    os._exit(EXIT_GPU_LOST)
 
 
 class _Signals:
