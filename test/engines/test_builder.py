@@ -18,7 +18,12 @@ from avperception.engines.options import CompilerOptions
 from avperception.errors import EngineError, ModelError
 from avperception.models.library import find_card
 
-NETWORKS = {"yolox_nano": "yolox_nano_416", "twinlitenet": "twinlitenet_360x640"}
+NETWORKS = {
+    "yolox_nano": "yolox_nano_416",
+    "twinlitenet": "twinlitenet_360x640",
+    "demo_detector": "demo_detector",
+    "demo_segmenter": "demo_segmenter",
+}
 OPTIONS = CompilerOptions(targets=("8.6", "8.9"))
 
 BUILD = """

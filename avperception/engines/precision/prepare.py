@@ -44,7 +44,7 @@ WORTH_FP32 = 1.5
 """Nodes whose values vanish in FP16 stay FP32 if the outputs' noise is this much larger without."""
 WORTH_TWO_PARTS = 1.2
 """Weights are given in two FP16 parts if the outputs' noise is this much larger without."""
-COARSENESS_IMAGES = 4
+COARSENESS_IMAGES = 2
 """Images on which it is measured how much FP16 weights hurt a convolution."""
 JUDGED_IMAGES = 32
 """Images that the task's metric is measured on, of each half; they are held in memory."""

@@ -145,12 +145,13 @@ def test_real_networks_keep_their_results(
 ) -> None:
     """Measured with ONNX Runtime 1.32: AP50 drops by 0, mIoU by 0.1 %."""
     source, model_card = request.getfixturevalue(name), request.getfixturevalue(f"{name}_card")
-    report = to_fp16(source, tmp_path / "half.onnx", model_card, street)
+    few = CalibrationSet(street.folder, street.members[::3])
+    report = to_fp16(source, tmp_path / "half.onnx", model_card, few)
     assert report.metric is not None
     assert report.metric.search <= 0.01
     assert report.exceptions == ()
-    assert report.images_used == len(street)
-    assert report.calibration_hash == street.hash
+    assert report.images_used == len(few)
+    assert report.calibration_hash == few.hash
     before, after = load_engine(source, "onnxruntime"), load_engine(tmp_path / "half.onnx", "onnxruntime")
     assert before.inputs == after.inputs
     assert before.outputs == after.outputs
