@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
+from itertools import islice
 
 import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
@@ -93,6 +94,11 @@ class Source:
         """The last 10,000 times of each stage."""
         with self._lock:
             return {stage: list(samples) for stage, samples in self._stage_ms.items()}
+
+    def recent_samples_ms(self, count: int) -> dict[str, list[float]]:
+        """The last `count` times of each stage, newest first; as quick as they are few."""
+        with self._lock:
+            return {stage: list(islice(reversed(times), count)) for stage, times in self._stage_ms.items()}
 
     def percentiles_ms(self, stage: str, percentiles: tuple[float, ...]) -> tuple[float, ...] | None:
         """Percentiles of one stage's time, None before its first."""

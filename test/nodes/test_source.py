@@ -78,3 +78,11 @@ def test_a_reason_is_logged_once_in_ten_seconds(source: Source, capfd: pytest.Ca
     assert len(lines) == 2
     assert "the image is 0x0" in lines[0] and "zero_size" in lines[0]
     assert "odd_size" in lines[1]
+
+
+def test_recent_times_come_newest_first(source: Source):
+    for number in range(5):
+        source.process({"camera": float(number)})
+    source.process({"lanes": 7.0})
+    assert source.recent_samples_ms(3) == {"camera": [4.0, 3.0, 2.0], "lanes": [7.0]}
+    assert source.recent_samples_ms(0) == {"camera": [], "lanes": []}

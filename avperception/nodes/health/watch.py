@@ -59,6 +59,7 @@ class SourceWatch:
         self._extra_lost: Counter[str] = Counter()
         self._noted: Counter[str] = Counter()
         self._lost_share = 0.0
+        self._samples_ms: dict[str, list[float]] = {}
         self._ages: deque[tuple[float, float]] = deque(maxlen=AGES_KEPT)
 
     def start(self) -> None:
@@ -83,6 +84,7 @@ class SourceWatch:
         self._counts.append(now)
         while len(self._counts) > 2 and now.time_s - self._counts[1].time_s >= WINDOW_S:
             self._counts.popleft()
+        self._samples_ms = self._source.recent_samples_ms(now.processed - self._counts[0].processed)
 
     def problems(self, min_rate_hz: float = 0.0) -> list[Problem]:
         """All that is wrong at the last look."""
@@ -135,11 +137,8 @@ class SourceWatch:
         return percentiles_s(self.samples_ms().get(self._latency_stage, []))
 
     def samples_ms(self) -> dict[str, list[float]]:
-        """The times of each stage within the window."""
-        count = self._counts[-1].processed - self._counts[0].processed
-        if not count:
-            return {}
-        return {stage: samples[-count:] for stage, samples in self._source.stage_samples_ms().items()}
+        """The times of each stage within the window, newest first, as of the last look."""
+        return self._samples_ms
 
     @property
     def lost(self) -> Counter[str]:
