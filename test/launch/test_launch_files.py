@@ -1,0 +1,223 @@
+"""The launch files run for real: what they start, how they end, and what they say to wrong arguments."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("launch_ros", reason="launch_ros is not installed: it comes with ROS 2, from no registry")
+
+from avperception.scenes import Scene, default_rig, write_recording
+
+NAMES = ("perception", "orin", "replay", "demo")
+
+RUN = """
+import sys
+from pathlib import Path
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+source = PythonLaunchDescriptionSource(sys.argv[1])
+arguments = [argument.split(":=", 1) for argument in sys.argv[2:]]
+service = LaunchService(noninteractive=True)
+service.include_launch_description(
+    LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments)])
+)
+sys.exit(service.run())
+"""
+
+DESCRIBE = """
+import sys
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch import LaunchContext
+
+description = PythonLaunchDescriptionSource(sys.argv[1]).get_launch_description(LaunchContext())
+for argument in description.get_launch_arguments():
+    print(argument.name, "|", argument.description)
+"""
+
+
+class Launch:
+    """A launch under way; `until` reads what it says."""
+
+    def __init__(self, file: Path, environment: dict[str, str], *arguments: str) -> None:
+        self.said = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", RUN, str(file), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+
+    def until(self, pattern: str) -> float:
+        """Wait until a line fits; gives the seconds since this was called."""
+        begin = time.monotonic()
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said += line
+            if re.search(pattern, line):
+                return time.monotonic() - begin
+        raise AssertionError(f"it ended without {pattern!r}:\n{self.said}")
+
+    def interrupt(self) -> float:
+        """Ctrl-C; gives the seconds until all has ended."""
+        begin = time.monotonic()
+        self.process.send_signal(signal.SIGINT)
+        self.finish()
+        return time.monotonic() - begin
+
+    def finish(self, timeout_s: float = 60.0) -> int:
+        rest, _ = self.process.communicate(timeout=timeout_s)
+        self.said += rest
+        return self.process.returncode
+
+
+@pytest.fixture
+def launches() -> Iterator[list[Launch]]:
+    started: list[Launch] = []
+    yield started
+    for launch in started:
+        if launch.process.poll() is None:
+            launch.process.send_signal(signal.SIGINT)
+            try:
+                launch.finish(20)
+            except subprocess.TimeoutExpired:
+                launch.process.kill()
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half a second of the synthetic road with one camera."""
+    path = tmp_path_factory.mktemp("road") / "road.mcap"
+    write_recording(Scene(3, "day", "straight", 0.6, default_rig(1, 32), 5.0), path, processes=1)
+    return path
+
+
+def described(repository: Path, environment: dict[str, str], name: str) -> dict[str, str]:
+    command = [sys.executable, "-c", DESCRIBE, str(repository / "launch" / f"{name}.launch.py")]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    return dict(line.split(" | ", 1) for line in result.stdout.splitlines())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_argument_is_described(repository: Path, environment: dict[str, str], name: str) -> None:
+    arguments = described(repository, environment, name)
+    assert {"config_file", "backend", "visualize", "log_level"} <= set(arguments)
+    assert ("use_sim_time" in arguments) == (name in ("perception", "orin"))
+    assert ("bag" in arguments) == (name == "replay")
+    assert ({"rate", "loop", "qos_overrides"} <= set(arguments)) == (name in ("replay", "demo"))
+    for argument, description in arguments.items():
+        assert (len(description) > 10 and description[0].isupper()) or argument == "condition", argument
+
+
+def test_beside_sensors_the_nodes_start_and_ctrl_c_ends_them(
+    repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path
+) -> None:
+    config = tmp_path / "rig.yaml"
+    config.write_text(
+        "/**:\n  ros__parameters:\n    cameras: [front]\n    detector.model: ''\n    segmenter.model: ''\n"
+    )
+    launch = Launch(repository / "launch" / "orin.launch.py", environment, f"config_file:={config}")
+    launches.append(launch)
+    assert launch.until(r"active: cameras front") < 30
+    assert launch.interrupt() < 8
+    assert launch.process.returncode == 0, launch.said
+    assert "Traceback" not in launch.said
+    assert launch.said.count("process has finished cleanly") == 2, launch.said
+
+
+def test_a_recording_is_played_into_the_nodes_and_ends_the_launch(
+    repository: Path, environment: dict[str, str], launches: list[Launch], road: Path
+) -> None:
+    demo = repository / "config" / "demo.yaml"
+    launch = Launch(
+        repository / "launch" / "replay.launch.py", environment, f"bag:={road}", f"config_file:={demo}"
+    )
+    launches.append(launch)
+    launch.until(r"active: cameras front;")
+    launch.until(r"road.mcap is over")
+    assert launch.finish() == 0, launch.said
+    assert "Traceback" not in launch.said and "process has died" not in launch.said
+    assert launch.said.count("process has finished cleanly") == 3, launch.said
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("replay", ["bag:=/nowhere/drive.mcap"], "/nowhere/drive.mcap does not exist"),
+        ("replay", [], "missing required argument 'bag'"),
+        ("orin", ["config_file:=/nowhere/rig.yaml"], "cannot read config_file /nowhere/rig.yaml"),
+        ("orin", ["backend:=cuda"], "onnxruntime"),
+        ("demo", ["rate:=fast"], "rate:=fast is no number"),
+    ],
+)
+def test_a_wrong_argument_ends_the_launch_before_anything_is_started(
+    repository: Path,
+    environment: dict[str, str],
+    launches: list[Launch],
+    name: str,
+    arguments: list[str],
+    words: str,
+) -> None:
+    launch = Launch(repository / "launch" / f"{name}.launch.py", environment, *arguments)
+    launches.append(launch)
+    assert launch.finish() == 1, launch.said
+    assert words in launch.said
+    assert "process started" not in launch.said and "Traceback" not in launch.said
+
+
+def test_a_node_that_refuses_its_parameters_is_not_started_again_and_again(
+    repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path
+) -> None:
+    config = tmp_path / "rig.yaml"
+    config.write_text("/**:\n  ros__parameters:\n    detector.model: yolo_unknown\n")
+    launch = Launch(repository / "launch" / "perception.launch.py", environment, f"config_file:={config}")
+    launches.append(launch)
+    assert launch.finish() == 1, launch.said
+    assert launch.said.count("perception: ") >= 1 and "yolo_unknown" in launch.said
+    assert "perception-1 cannot start" in launch.said
+    assert "perception-3" not in launch.said and "Traceback" not in launch.said
+
+
+def test_a_node_that_dies_is_started_again(
+    repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path
+) -> None:
+    config = tmp_path / "rig.yaml"
+    config.write_text("/**:\n  ros__parameters:\n    detector.model: ''\n    segmenter.model: ''\n")
+    launch = Launch(repository / "launch" / "perception.launch.py", environment, f"config_file:={config}")
+    launches.append(launch)
+    launch.until("active: cameras")
+    (pid,) = re.findall(r"\[perception-1\]: process started with pid \[(\d+)\]", launch.said)
+    subprocess.run(["kill", "-SEGV", pid], check=True)
+    launch.until(r"\[perception-1\]: process has died")
+    assert launch.until("active: cameras") < 30
+    assert launch.interrupt() < 8
+
+
+def test_without_rviz_visualize_says_where_it_is_to_be_had(
+    repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path
+) -> None:
+    config = tmp_path / "rig.yaml"
+    config.write_text("/**:\n  ros__parameters:\n    detector.model: ''\n    segmenter.model: ''\n")
+    launch = Launch(
+        repository / "launch" / "perception.launch.py",
+        environment,
+        f"config_file:={config}",
+        "visualize:=true",
+    )
+    launches.append(launch)
+    launch.until("active: cameras")
+    assert launch.interrupt() < 8
+    if "[rviz2-" not in launch.said:
+        assert "apt install ros-" in launch.said and "foxglove_layout.json" in launch.said
