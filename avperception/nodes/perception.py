@@ -256,7 +256,7 @@ class PerceptionNode(LifecycleNode):
                 self.lidar.restart_clock(now_ns)
             if self.fusion:
                 self.fusion.restart_clock(now_ns)
-            self._transforms.clear()
+            self._transforms.restart(now_ns)
         self._expire()
 
     def _expire(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +19,15 @@ from avperception.types import Float64
 HISTORY_NS = 10 * NANOSECONDS
 """How long moving transforms are kept, as tf2 does."""
 
+RESTART_NS = 2 * NANOSECONDS
+"""Transforms of a frame that are this much older than the last one are of another time, not late ones."""
+
+RECENT = 5_000
+"""Moving transforms that are kept to be put into tf2's tree again."""
+
+
+_AUTHORITY = "avperception"
+
 
 class TransformTimeError(TransformError):
     """The frames are connected, but where they were at the wanted time is not known, or not yet."""
@@ -25,8 +36,8 @@ class TransformTimeError(TransformError):
 class TransformTree(Protocol):
     """Keeps transforms and answers where one frame is in another at a time.
 
-    Transforms between moving frames are interpolated. A frame whose transforms start again at an
-    earlier time, for a recording loops, is known from there on only.
+    Transforms between moving frames are interpolated. A frame whose transforms start again more than two
+    seconds earlier, for a recording loops, is known from there on only.
     """
 
     def add(self, transform: TransformStamped, static: bool) -> None: ...
@@ -44,8 +55,11 @@ class TransformTree(Protocol):
         """
         ...
 
-    def clear(self) -> None:
-        """Forget moving transforms, for time has jumped."""
+    def restart(self, now_ns: int) -> None:
+        """Forget moving transforms of a time that is to come again, for the clock has jumped back to now.
+
+        Those of the new time stay: they may have come before the clock told.
+        """
         ...
 
 
@@ -64,19 +78,24 @@ class Tf2Tree:
     def __init__(self, tf2_py: Any) -> None:
         self._tf2 = tf2_py
         self._buffer = self._tf2.BufferCore()
-        self._newest_ns: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._recent: deque[TransformStamped] = deque(maxlen=RECENT)
+        self._last_ns: dict[str, int] = {}
 
     def add(self, transform: TransformStamped, static: bool) -> None:
-        """Insert one transform."""
+        """Insert one transform; raises TransformError for one that is none."""
         matrix(transform)
-        if static:
-            self._buffer.set_transform_static(transform, "avperception")
-            return
-        stamp_ns, child = _stamp_ns(transform), transform.child_frame_id
-        if self._newest_ns.get(child, stamp_ns) - stamp_ns > HISTORY_NS:
-            self.clear()  # tf2 would refuse whatever is older than what it keeps
-        self._newest_ns[child] = max(stamp_ns, self._newest_ns.get(child, stamp_ns))
-        self._buffer.set_transform(transform, "avperception")
+        with self._lock:
+            if static:
+                self._buffer.set_transform_static(transform, _AUTHORITY)
+                return
+            stamp_ns, child = _stamp_ns(transform), transform.child_frame_id
+            if self._last_ns.get(child, stamp_ns) - stamp_ns > RESTART_NS:
+                # tf2 would refuse what is older than all it keeps, and go on with what is not.
+                self._keep(lambda recent: recent.child_frame_id != child)
+            self._last_ns[child] = stamp_ns
+            self._recent.append(transform)
+            self._buffer.set_transform(transform, _AUTHORITY)
 
     def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> Float64:
         """Give T_target_source (4, 4) at a time; raises TransformError with tf2's own words."""
@@ -97,14 +116,22 @@ class Tf2Tree:
             fixed_frame,
         )
 
-    def clear(self) -> None:
-        """Forget all but the static transforms."""
-        self._newest_ns.clear()
+    def restart(self, now_ns: int) -> None:
+        """Forget moving transforms of a time that is to come again."""
+        with self._lock:
+            self._keep(lambda recent: _stamp_ns(recent) <= now_ns + RESTART_NS)
+
+    def _keep(self, is_kept: Callable[[TransformStamped], bool]) -> None:
+        """Put the moving transforms that are kept into an emptied tree, in which static ones stay."""
+        self._recent = deque(filter(is_kept, self._recent), maxlen=RECENT)
         self._buffer.clear()
+        for transform in self._recent:
+            self._buffer.set_transform(transform, _AUTHORITY)
 
     def _look(self, function: Any, *arguments: object) -> Float64:
         try:
-            return matrix(function(*arguments))
+            with self._lock:
+                return matrix(function(*arguments))
         except self._tf2.TransformException as error:
             is_time = isinstance(error, self._tf2.ExtrapolationException)
             frames = " and ".join(repr(frame) for frame in arguments if isinstance(frame, str))
@@ -124,6 +151,7 @@ class Pytransform3dTree:
         self._parents: dict[str, str] = {}
         self._static: dict[str, Float64] = {}
         self._moving: dict[str, list[_Pose]] = {}
+        self._last_ns: dict[str, int] = {}
 
     def add(self, transform: TransformStamped, static: bool) -> None:
         """Insert one transform; raises TransformError for one that is none."""
@@ -141,8 +169,9 @@ class Pytransform3dTree:
             self._static.pop(child, None)
             pose = _Pose(_stamp_ns(transform), *_position_and_quaternion(transform))
             history = self._moving.setdefault(child, [])
-            if history and history[-1].stamp_ns - pose.stamp_ns > HISTORY_NS:
+            if self._last_ns.get(child, pose.stamp_ns) - pose.stamp_ns > RESTART_NS:
                 history.clear()
+            self._last_ns[child] = pose.stamp_ns
             insort(history, pose, key=_pose_ns)
             while history[-1].stamp_ns - history[0].stamp_ns > HISTORY_NS:
                 history.pop(0)
@@ -172,12 +201,13 @@ class Pytransform3dTree:
         T_target_fixed = self.lookup(target_frame, fixed_frame, target_ns)
         return T_target_fixed @ self.lookup(fixed_frame, source_frame, source_ns)
 
-    def clear(self) -> None:
-        """Forget all but the static transforms."""
+    def restart(self, now_ns: int) -> None:
+        """Forget moving transforms of a time that is to come again."""
         with self._lock:
-            for child in self._moving:
-                del self._parents[child]
-            self._moving.clear()
+            for child, history in list(self._moving.items()):
+                history[:] = [pose for pose in history if pose.stamp_ns <= now_ns + RESTART_NS]
+                if not history:
+                    del self._parents[child], self._moving[child]
 
     def _ancestors(self, frame: str) -> list[str]:
         """The frame itself and what it hangs on, up to the root; a circle is left where it closes."""

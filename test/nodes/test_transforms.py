@@ -249,11 +249,32 @@ def test_frames_in_a_circle_harm_no_other():
         tree.lookup("base_link", "a", SECOND)
 
 
-def test_clear_forgets_what_moves_and_keeps_what_stands(moving_tree: TransformTree):
-    moving_tree.clear()
+def test_when_the_clock_jumps_back_what_moved_later_is_forgotten(moving_tree: TransformTree):
+    moving_tree.restart(50 * SECOND)
     assert moving_tree.lookup("base_link", "lidar", SECOND)[2, 3] == 2.0
     with pytest.raises(TransformError):
         moving_tree.lookup("odom", "base_link", 100 * SECOND)
+
+
+def test_transforms_of_the_new_time_that_came_before_the_clock_told_are_kept(moving_tree: TransformTree):
+    """A recording loops: /tf and /clock are different topics, and come in any order."""
+    for index in range(2):
+        stamp_ns = 50 * SECOND + index * STEP
+        moving_tree.add(transform("odom", "base_link", (7 + index, 0, 0), 0.0, stamp_ns), static=False)
+    moving_tree.restart(50 * SECOND)
+    moving_tree.add(transform("odom", "base_link", (9, 0, 0), 0.0, 50 * SECOND + 2 * STEP), static=False)
+    for index in range(3):
+        found = moving_tree.lookup("odom", "base_link", 50 * SECOND + index * STEP)
+        assert found[0, 3] == pytest.approx(7 + index)
+    with pytest.raises(TransformTimeError):
+        moving_tree.lookup("odom", "base_link", 100 * SECOND)
+
+
+def test_a_frame_that_starts_again_leaves_the_others_alone(moving_tree: TransformTree):
+    moving_tree.add(transform("base_link", "turntable", (1, 0, 0), 0.0, 100 * SECOND), static=False)
+    moving_tree.add(transform("base_link", "turntable", (2, 0, 0), 0.0, 50 * SECOND), static=False)
+    assert moving_tree.lookup("base_link", "turntable", 50 * SECOND)[0, 3] == pytest.approx(2.0)
+    assert moving_tree.lookup("odom", "base_link", 100 * SECOND + STEP)[0, 3] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("frames", [("base_link", "lidar"), ("map", "lidar"), ("base_link", "")])
