@@ -53,6 +53,7 @@ setup(
     extras_require={
         "tools": requirements("optional.txt"),
         "tensorrt-rtx": requirements("tensorrt.txt"),
+        "jpeg": requirements("jpeg.txt"),
         "view": requirements("view.txt"),
         "test": ["pytest", "hypothesis"],
     },
