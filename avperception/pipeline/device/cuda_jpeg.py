@@ -27,8 +27,11 @@ HOW_TO_INSTALL = "`avperception doctor` tells how to install it"
 
 _MODULE = "nvidia.nvimgcodec"
 _VERBOSITY = "PYNVIMGCODEC_VERBOSITY"
-_OPTIONS = ":fancy_upsampling=1"
-"""Chroma between its samples is interpolated, as OpenCV does it."""
+_OPTIONS = ":fancy_upsampling=1 nvjpeg_cuda_decoder:hybrid_huffman_threshold=0"
+"""Chroma between its samples is interpolated, as OpenCV does it; Huffman codes are read on the GPU.
+
+The CPU took 1.6 times as long for an image of 960x540, 2.7 times for one of 1920x1080 (H200).
+"""
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,9 @@ class JpegDecoder:
     def __init__(self, codec: NvImageCodec, stream: Any) -> None:
         self.module = module = codec.module
         self.stream = stream
-        # Its decoder on the CPU is left out: what it would decode, OpenCV decodes as fast.
-        backends = [module.Backend(kind) for kind in (module.GPU_ONLY, module.HYBRID_CPU_GPU)]
+        # The JPEG engine of the GPU where it has one, then its cores; what both refuse is OpenCV's.
+        kinds = (module.HW_GPU_ONLY, module.GPU_ONLY, module.HYBRID_CPU_GPU)
+        backends = [module.Backend(kind) for kind in kinds]
         self.decoder = module.Decoder(max_num_cpu_threads=1, backends=backends, options=_OPTIONS)
 
     def form(self, image: Image) -> Image:
@@ -143,7 +147,7 @@ class JpegTarget:
     def decode(self, image: JpegImage) -> bool:
         """Put the decoding of an image on the stream; false where nvImageCodec cannot.
 
-        Python's lock is not held while it reads Huffman codes on the CPU.
+        Python's lock is not held meanwhile.
         """
         decoder = self._decoder
         try:
