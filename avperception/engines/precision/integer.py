@@ -11,7 +11,12 @@ from onnx import ModelProto
 
 from avperception.engines.precision.half import convert_to_fp16
 from avperception.engines.precision.judge import Judge, Verdict
-from avperception.engines.precision.quantize import matching_nodes, quantizable_nodes, quantize
+from avperception.engines.precision.quantize import (
+    matching_nodes,
+    quantizable_nodes,
+    quantize,
+    without_qdq,
+)
 from avperception.engines.precision.ranges import activation_ranges
 from avperception.engines.precision.request import Calibrator, LayerException, SensitivityRow
 from avperception.engines.precision.sensitivity import Mix, SensitivitySearch
@@ -50,6 +55,7 @@ class IntegerNetwork:
     kept: dict[str, str] = field(init=False)
     nodes: tuple[str, ...] = field(init=False)
     _ranges: Any = None
+    _quantized: ModelProto | None = None
 
     def __post_init__(self) -> None:
         candidates = quantizable_nodes(self.model)
@@ -82,7 +88,10 @@ class IntegerNetwork:
 
     def with_qdq(self, excluded: Collection[str]) -> ModelProto:
         """The network with Q/DQ pairs, the rest in FP32."""
-        return quantize(self.model, self._ranges, {*excluded, *self.kept, *self.island_names})
+        always = {*self.kept, *self.island_names}
+        if self._quantized is None:
+            self._quantized = quantize(self.model, self._ranges, always)
+        return without_qdq(self._quantized, self.model, {*excluded, *always})
 
     def written(self, excluded: Collection[str]) -> ModelProto:
         """The network as it is written: Q/DQ pairs, islands in FP32, the rest in FP16."""

@@ -87,6 +87,46 @@ def quantize(model: ModelProto, ranges: Any, excluded: Collection[str]) -> Model
     return onnx.shape_inference.infer_shapes(quantized)
 
 
+def without_qdq(quantized: ModelProto, model: ModelProto, excluded: Collection[str]) -> ModelProto:
+    """A copy of a quantised `model` with the nodes `excluded` as they were: what `quantize` gives, sooner.
+
+    A Q/DQ pair stays as long as one of the nodes that it was made for reads it; then all that read that
+    tensor read it rounded, excluded or not, as ONNX Runtime's quantizer has it.
+    """
+    result = ModelProto()
+    result.CopyFrom(quantized)
+    originals = {node.name: node for node in model.graph.node}
+    chosen = {node.name for node in quantizable_nodes(model) if node.name not in excluded}
+    rounded = {node.output[0] for node in result.graph.node if node.op_type == "DequantizeLinear"}
+    kept = {
+        name for node in result.graph.node if node.name in chosen for name in node.input if name in rounded
+    }
+    for node in result.graph.node:
+        for index, name in enumerate(node.input):
+            if name in rounded - kept and node.name in originals:
+                node.input[index] = originals[node.name].input[index]
+    _keep_what_is_read(result, model)
+    return onnx.shape_inference.infer_shapes(result)
+
+
+def _keep_what_is_read(model: ModelProto, original: ModelProto) -> None:
+    """Take out Q/DQ pairs and weights that nothing reads, and put the weights of `original` that are in."""
+    read = {name for node in model.graph.node for name in node.input}
+    read.update(tensor.name for tensor in model.graph.output)
+    for operator in ("DequantizeLinear", "QuantizeLinear"):
+        for node in [node for node in model.graph.node if node.op_type == operator]:
+            if node.output[0] not in read:
+                model.graph.node.remove(node)
+        read = {name for node in model.graph.node for name in node.input}
+        read.update(tensor.name for tensor in model.graph.output)
+    for tensor in [tensor for tensor in model.graph.initializer if tensor.name not in read]:
+        model.graph.initializer.remove(tensor)
+    present = {tensor.name for tensor in model.graph.initializer}
+    model.graph.initializer.extend(
+        tensor for tensor in original.graph.initializer if tensor.name in read and tensor.name not in present
+    )
+
+
 def _matches(expression: re.Pattern[str], node: NodeProto) -> bool:
     names = (node.name.lstrip("/"), node.name, *node.input[1:])
     return any(expression.match(name) for name in names)
