@@ -1,6 +1,8 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 from rclpy.logging import get_logger
 from rig import Rig
 
@@ -174,3 +176,11 @@ def test_the_worst_comes_first():
     made = status("lidar", problems, {"received": "3"})
     assert (made.level, made.message, made.name) == (b"\x02", "gone; slow; hot", "perception: lidar")
     assert (status("lidar", [], {}).level, status("lidar", [], {}).message) == (b"\x00", "ok")
+
+
+def test_the_parameter_file_has_each_limit_with_its_default(rig: Rig, repository: Path):
+    parameters = yaml.safe_load((repository / "config/perception.yaml").read_text())["/**"]["ros__parameters"]
+    written = {f"diagnostics.{name}": value for name, value in parameters["diagnostics"].items()}
+    declared = [name for name in rig.node._parameters if name.startswith("diagnostics.")]
+    assert {name: rig.node.get_parameter(name).value for name in declared} == written
+    assert parameters["front.min_rate"] == rig.node.get_parameter("front.min_rate").value
