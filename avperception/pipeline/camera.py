@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -119,7 +119,9 @@ class _FrameSlot:
         self._settings = settings
         self._detector = Detector(detector, settings, device) if detector else None
         self._segmenter = Segmenter(segmenter, device) if segmenter else None
-        self.runner = device.make_runner(self._enqueue)
+        tasks = [task for task in (self._detector, self._segmenter) if task]
+        # Not a method of this slot: both would refer to each other and outlive their camera for a while.
+        self.runner = device.make_runner(partial(_enqueue, tasks))
         self._image: Image | None = None
         self._detections = _NO_DETECTIONS
         self._delivered: dict[str, NDArray[Any]] = {}
@@ -161,5 +163,7 @@ class _FrameSlot:
             stage_ms=stage_ms,
         )
 
-    def _enqueue(self, frame: Frame) -> None:
-        frame.fork(*(partial(task.enqueue, frame) for task in (self._detector, self._segmenter) if task))
+
+def _enqueue(tasks: Sequence[Detector | Segmenter], frame: Frame) -> None:
+    """Put all that is to be done for a frame on the device."""
+    frame.fork(*(partial(task.enqueue, frame) for task in tasks))

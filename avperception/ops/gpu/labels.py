@@ -37,7 +37,10 @@ def argmax_labels(outputs: Sequence[Array], class_ids: Sequence[Sequence[int | N
 @lru_cache(maxsize=64)
 def _table(class_ids: tuple[tuple[int | None, ...], ...]) -> Array:
     """The class of each channel of all outputs in GPU memory, -1 for None; made before any capture."""
-    return cp.asarray([-1 if value is None else value for ids in class_ids for value in ids], dtype=np.int16)
+    # Not from the memory of the graph that is being prepared: the table is kept for all of them.
+    with cp.cuda.using_allocator(cp.get_default_memory_pool().malloc):
+        values = [-1 if value is None else value for ids in class_ids for value in ids]
+        return cp.asarray(values, dtype=np.int16)
 
 
 def labels_to_image(labels: Array, placement: Placement, width: int, height: int) -> Array:

@@ -22,7 +22,7 @@ from avperception.types import Array, Image
 FRAMES_AT_ONCE = 2
 """One frame is copied and uploaded while the one before is computed."""
 
-ASLEEP = 0.75
+ASLEEP = 0.85
 """The part of a frame's usual time on the GPU that the thread which waits for it sleeps through."""
 
 SHORTEST_SLEEP_S = 100e-6
@@ -103,12 +103,12 @@ class CudaRunner:
         started_ns = time.perf_counter_ns()
         layout = (isinstance(image, JpegImage), layout)
         with cuda_errors(self._cupy):
-            graph = self.graph
-            if graph is None or layout != self._layout:
+            if self.graph is None or layout != self._layout:
                 if isinstance(image, JpegImage):
                     image.decode()  # a damaged image's size must not cost the graph of the sound ones
-                graph = self._capture(image, layout)
-            results = graph.launch(image)
+                self._capture(image, layout)
+            assert self.graph is not None
+            results = self.graph.launch(image)
             self._done.record(self._stream)
             self._launched_s = time.perf_counter()
         self._pending = (deliver, results, started_ns)
@@ -139,16 +139,15 @@ class CudaRunner:
         # Downward at once, upward slowly: one late frame must not make the next ones late.
         self._typical_s = min(took_s, 1.1 * self._typical_s) if self._typical_s else took_s
 
-    def _capture(self, image: Image, layout: Hashable) -> FrameGraph:
+    def _capture(self, image: Image, layout: Hashable) -> None:
         # The old graph goes first: frames of ever new sizes must not pile up in memory.
         self.graph, self._layout = None, None
         ops, work, stream = self._device.ops, self._work, self._stream
         with _capturing:
-            self.graph = FrameGraph(self._cupy, ops, work, image, stream, self._decoder_of(image))
-            self.graph.prepare(capture=self._device.graphs, mapped=self._device.mapped)
-        self._layout = layout
+            graph = FrameGraph(self._cupy, ops, work, image, stream, self._decoder_of(image))
+            graph.prepare(capture=self._device.graphs, mapped=self._device.mapped)
+        self.graph, self._layout = graph, layout
         self.captures += 1
-        return self.graph
 
     def _decoder_of(self, image: Image) -> JpegDecoder | None:
         """What decodes an image on this runner's stream, if it is a JPEG and nvImageCodec is there."""

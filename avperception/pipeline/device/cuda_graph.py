@@ -65,6 +65,11 @@ class FrameGraph:
         self._again: dict[str, NDArray[Any]] = {}
         self._uploads = True
 
+    def __del__(self) -> None:
+        # Blocks that CuPy's pool has split refer to each other: they would wait for a garbage collection.
+        self._graph = self._frame = self._device = self._places = None
+        self._pool.free_all_blocks()
+
     def prepare(self, *, capture: bool, mapped: bool) -> None:
         """Run the work once by itself, so that all is loaded and what it reads is known, then capture it."""
         cupy = self._cupy
