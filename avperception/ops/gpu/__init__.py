@@ -16,7 +16,7 @@ from avperception.ops.gpu.images import PartialImage, preprocess
 from avperception.ops.gpu.labels import argmax_labels, labels_to_image
 from avperception.ops.gpu.lanes import trace_lanes
 from avperception.ops.gpu.lenses import project_points
-from avperception.ops.gpu.module import deliver
+from avperception.ops.gpu.module import deliver, hold
 from avperception.ops.gpu.points import (
     ground_height,
     selected_rows,
@@ -31,6 +31,7 @@ __all__ = [
     "decode_yolox",
     "deliver",
     "ground_height",
+    "hold",
     "labels_to_image",
     "non_maximum_suppression",
     "pack_detections",

@@ -69,3 +69,8 @@ def deliver(array: Array, addresses: Array, index: int) -> None:
         index,
         np.int64(array.nbytes),
     )
+
+
+def hold(milliseconds: float) -> None:
+    """Keep the current stream busy, for the host to put on it meanwhile what is to run without gaps."""
+    launch("hold", "hold", (1,), (1,), np.int64(1e6 * milliseconds))

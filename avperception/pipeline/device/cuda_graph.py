@@ -26,6 +26,9 @@ A graph's own addresses are fixed, while the host may hold on to the results of 
 WORTH_LEAVING_OUT = 0.9
 """The part of an image's rows up to which the others are left out; a copy row by row is a little slower."""
 
+ENQUEUED_WITHIN_MS = 15.0
+"""Within this the host puts a frame on the streams stage by stage; the GPU waits, or Python would be timed."""
+
 
 class FrameGraph:
     """Upload, work and delivery of frames of one layout, captured once and launched for each.
@@ -151,6 +154,8 @@ class FrameGraph:
         if self._places is not None:
             image = self._ops.PartialImage(**{**vars(image), "places": self._places})
         frame = CudaFrame(self._cupy, self._ops, image, self._branches, addresses, timed)
+        if timed:
+            self._ops.hold(ENQUEUED_WITHIN_MS)
         with frame.stage("upload"):
             self._upload()
         self._work(frame)
