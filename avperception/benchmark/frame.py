@@ -62,7 +62,7 @@ def overlapped_hz(pipeline: CameraPipeline, subject: Subject) -> float:
 
 
 def stages_ms(subject: Subject, device: Device) -> dict[str, dict[str, float]]:
-    """Each stage by itself; on a GPU they are for this not captured, but put there before the first begins."""
+    """Each stage by itself; on a GPU not captured for this, but put there before the first begins."""
     single = CudaDevice(graphs=False, mapped=device.mapped) if isinstance(device, CudaDevice) else device
     pipeline = make_pipeline(subject, single)
     samples: dict[str, list[float]] = {}

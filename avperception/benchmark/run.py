@@ -66,7 +66,7 @@ def _against_the_usual(subject: Subject, record: dict[str, Any], progress: Progr
 
 
 def _times_as_long(found: dict[str, Any], own_ms: dict[str, float]) -> dict[str, float | None]:
-    """How many times as long each took from image to result; from launch, our copy on the host is left out."""
+    """How many times as long each took from image to result; from launch, our own copy is left out."""
     return {
         name: round(result["image_to_result_ms"]["p50"] / own_ms["p50"], 2)
         if isinstance(result, dict)

@@ -27,7 +27,7 @@ WORTH_LEAVING_OUT = 0.9
 """The part of an image's rows up to which the others are left out; a copy row by row is a little slower."""
 
 ENQUEUED_WITHIN_MS = 15.0
-"""Within this the host puts a frame on the streams stage by stage; the GPU waits, or Python would be timed."""
+"""Within this the host puts a frame on the streams stage by stage; the GPU waits, not to time Python."""
 
 
 class FrameGraph:
