@@ -101,11 +101,13 @@ def on_gpu(gpu_network: Callable[[str, str], Network]) -> MakePipeline:
         networks: tuple[str | None, str | None] = (DETECTOR, SEGMENTER),
         precision: str = "fp16",
         name: str = "front",
+        segmenter_precision: str | None = None,
         **device: Any,
     ) -> CameraPipeline:
         from avperception.pipeline.device.cuda import CudaDevice
 
-        both = [gpu_network(network, precision) if network else None for network in networks]
+        precisions = precision, segmenter_precision or precision
+        both = [gpu_network(*which) if which[0] else None for which in zip(networks, precisions, strict=True)]
         return CameraPipeline(name, *both, settings or DetectorSettings(), CudaDevice(**device))
 
     return make

@@ -18,7 +18,7 @@ from avperception.scenes import Rig, Scene, default_rig, write_recording
 from avperception.types import Image
 
 CAMERAS = ("front", "left", "right")
-SECONDS = 16
+SECONDS, RATE = 16, 2.0
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ class SceneFrame:
 
 
 def recorded_frames(path: Path) -> list[SceneFrame]:
-    """Record a scene of all conditions, a frame a second, and read it again."""
-    scene = Scene(21, "mixed", "curved", duration=SECONDS, rate=1.0, rig=Rig(default_rig().cameras, None))
+    """Record a scene of all conditions and read it again."""
+    rig = Rig(default_rig().cameras, None)
+    scene = Scene(21, "mixed", "curved", duration=SECONDS, rate=RATE, rig=rig)
     write_recording(scene, path, processes=1)
     topics = {f"/{camera}/image_raw" for camera in CAMERAS}
     topics |= {f"/{camera}/ground_truth/detections_2d" for camera in CAMERAS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -121,6 +122,7 @@ def test_a_bad_image_is_one_error_and_the_next_frame_works(
 @contextmanager
 def memory_taken(cupy: Any, left_bytes: int) -> Iterator[None]:
     """Leave no more of the GPU's memory than this."""
+    gc.collect()
     cupy.get_default_memory_pool().free_all_blocks()
     runtime, blocks, step = cupy.cuda.runtime, [], 1 << 40
     try:

@@ -141,7 +141,6 @@ def test_results_in_hand_take_pinned_memory_and_give_it_back(
         held += [pipeline.process(image) for image in images]
         assert pinned.held_bytes - before <= 1.2 * taken
     del pipeline, held
-    gc.collect()
     assert pinned.held_bytes == 0
 
 
@@ -152,6 +151,7 @@ def test_a_hundred_sizes_in_a_row_exhaust_nothing(
     largest = resized(images[0], 1920, 1080)
     for _ in range(4):
         pipeline.process(largest)
+    gc.collect()
     used, held, captures = used_bytes(cupy), pinned.held_bytes, pipeline.captures
     rng = np.random.default_rng(0)
     sizes = [tuple(map(int, size)) for size in rng.integers((64, 64), (1920, 1080), (100, 2))]
@@ -162,7 +162,7 @@ def test_a_hundred_sizes_in_a_row_exhaust_nothing(
         most_used = max(most_used, used_bytes(cupy))
         most_held = max(most_held, pinned.held_bytes)
     assert pipeline.captures == captures + len(sizes)
-    assert most_used <= used + 64 * MIB  # at no time more than two graphs, each smaller than the first
+    assert most_used <= used + 16 * MIB  # at no time more than two graphs, each smaller than the first
     assert most_held <= held
     pipeline.process(largest)
     pipeline.process(largest)
@@ -177,15 +177,19 @@ def test_cameras_that_come_and_go_leave_nothing(
         overlapped(camera, images, 6)
 
     once()
+    once()
     gc.collect()
     cupy.get_default_memory_pool().free_all_blocks()
     used = used_bytes(cupy)
-    for _ in range(4):
-        once()
-    gc.collect()
-    cupy.get_default_memory_pool().free_all_blocks()
-    assert pinned.held_bytes == 0
-    assert used_bytes(cupy) <= used + 32 * MIB
+    gc.disable()  # nothing may wait for a collection
+    try:
+        for _ in range(5):
+            once()
+            cupy.get_default_memory_pool().free_all_blocks()
+            assert pinned.held_bytes == 0
+        assert used_bytes(cupy) <= used + 64 * MIB  # one camera has twice as much
+    finally:
+        gc.enable()
 
 
 def test_an_image_larger_than_any_network(on_gpu: MakePipeline, images: list[Image]) -> None:
