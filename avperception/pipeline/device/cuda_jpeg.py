@@ -123,6 +123,7 @@ class JpegTarget:
         module, stream = decoder.module, decoder.stream
         self._decoder = decoder
         self._pixels = pixels
+        self._decoding: JpegImage | None = None
         channels = PIXEL_FORMATS[form.encoding].channels
         with stream:
             view = pixels.reshape(form.height, form.width, channels)
@@ -150,6 +151,7 @@ class JpegTarget:
         Python's lock is not held meanwhile.
         """
         decoder = self._decoder
+        self._decoding = image  # whose bytes may be read for as long as the stream has not come to its end
         try:
             decoded = decoder.decoder.decode(
                 decoder.module.CodeStream(image.file),
