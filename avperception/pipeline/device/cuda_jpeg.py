@@ -90,9 +90,12 @@ def _decodes(codec: NvImageCodec) -> bool:
     _, file = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))
     header = read_header(file)
     assert header is not None
-    decoder = JpegDecoder(codec, cupy.cuda.Stream(non_blocking=True))
+    stream = cupy.cuda.Stream(non_blocking=True)
     image = JpegImage(file, header, 1, "")
-    return decoder.target(cupy.empty((16, 48), np.uint8), image).decode(image)
+    target = JpegDecoder(codec, stream).target(cupy.empty((16, 48), np.uint8), image)
+    works = target.decode(image)
+    stream.synchronize()
+    return works
 
 
 class JpegDecoder:
