@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from avperception.cli.node_options import parameter_file
 from avperception.cli.progress import interruptible, progress_bar
-from avperception.errors import ConfigurationError
 from avperception.replay.evaluate import SCORE_THRESHOLD
 from avperception.replay.evaluate import evaluate as run_evaluation
 from avperception.replay.replay import ReplayOptions
@@ -38,15 +38,13 @@ def evaluate(
     DIR gets evaluation.json: average precision in 2D and 3D, centre errors and mean IoU, in all and by
     condition. Exit code 0: done, 1: something was lost on the way, 2: bad input.
     """
-    if params is not None and not params.is_file():
-        raise ConfigurationError(f"the parameter file {params} does not exist")
     options = ReplayOptions(
         parameters={
             "detector.model": detector,
             "segmenter.model": segmenter,
             "detector.score_threshold": score_threshold,
         },
-        ros_args=() if params is None else ("--params-file", str(params)),
+        ros_args=parameter_file(params),
         points=points,
     )
     with interruptible("nothing was scored"), progress_bar("evaluating") as progress:

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from avperception.cli.node_options import chosen_networks, parameter_file
 from avperception.cli.progress import interruptible, progress_bar
-from avperception.errors import ConfigurationError
 from avperception.replay.metrics import has_failures
 from avperception.replay.replay import ReplayOptions
 from avperception.replay.replay import replay as run_replay
@@ -33,8 +33,8 @@ def replay(
     depend on the machine's speed. Exit code 0: done, 1: something was lost on the way, 2: bad input.
     """
     options = ReplayOptions(
-        parameters=_chosen({"detector.model": detector, "segmenter.model": segmenter}),
-        ros_args=_parameter_file(params),
+        parameters=chosen_networks(detector, segmenter),
+        ros_args=parameter_file(params),
         points=points,
         max_pictures=pictures,
     )
@@ -43,18 +43,6 @@ def replay(
     Console().print(_table(summary, out))
     if has_failures(summary):
         raise typer.Exit(EXIT_FAILURES)
-
-
-def _chosen(parameters: dict[str, str | None]) -> dict[str, Any]:
-    return {name: value for name, value in parameters.items() if value is not None}
-
-
-def _parameter_file(path: Path | None) -> tuple[str, ...]:
-    if path is None:
-        return ()
-    if not path.is_file():
-        raise ConfigurationError(f"the parameter file {path} does not exist")
-    return ("--params-file", str(path))
 
 
 def _table(summary: dict[str, Any], out: Path) -> Table:

@@ -6,11 +6,12 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from avperception.cli.node_options import chosen_networks, parameter_file
 from avperception.cli.progress import interruptible, progress_bar
 from avperception.errors import ConfigurationError
 from avperception.replay.replay import ReplayOptions
@@ -53,8 +54,8 @@ def view(
     import_rerun()
     if bag is not None:
         options = ReplayOptions(
-            parameters=_chosen({"detector.model": detector, "segmenter.model": segmenter}),
-            ros_args=_parameter_file(params),
+            parameters=chosen_networks(detector, segmenter),
+            ros_args=parameter_file(params),
             points=points,
         )
         shown = _show_recording(bag, options, save)
@@ -88,9 +89,9 @@ def _show_live(name: str, rate: float, save: Path | None) -> int:
     stderr = Console(stderr=True, soft_wrap=True)
     with Guest("avperception_view") as guest, SceneView([], save) as scene:
         feed = LiveFeed(guest.node, scene, name, rate)
-        stderr.print(f"following {name} until Ctrl-C", highlight=False)
-        told_s = time.monotonic()
         with suppress(KeyboardInterrupt):
+            stderr.print(f"following {name} until Ctrl-C", highlight=False)
+            told_s = time.monotonic()
             while True:
                 feed.search()
                 guest.spin(SPIN_S)
@@ -98,15 +99,3 @@ def _show_live(name: str, rate: float, save: Path | None) -> int:
                     told_s = time.monotonic()
                     stderr.print(f"no node {name} yet: is ROS_DOMAIN_ID the same?", highlight=False)
         return int(feed.is_connected)
-
-
-def _chosen(parameters: dict[str, str | None]) -> dict[str, Any]:
-    return {name: value for name, value in parameters.items() if value is not None}
-
-
-def _parameter_file(path: Path | None) -> tuple[str, ...]:
-    if path is None:
-        return ()
-    if not path.is_file():
-        raise ConfigurationError(f"the parameter file {path} does not exist")
-    return ("--params-file", str(path))

@@ -35,8 +35,9 @@ def view_recording(
     with ExitStack() as stack:
         bag = stack.enter_context(BagReader(path))
         plan = plan_replay(bag.topics, options.points)
-        view = stack.enter_context(open_view([camera.name for camera in plan.cameras]))
+        # No window opens, and no file is made, for a node that does not start.
         driver = stack.enter_context(start_driver(plan, options))
+        view = stack.enter_context(open_view([camera.name for camera in plan.cameras]))
         player = Player(bag, plan, driver)
         for step in player.steps():
             for frame in step.frames:

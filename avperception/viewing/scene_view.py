@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +24,7 @@ from avperception.types import (
 from avperception.viewing import entities
 
 APPLICATION = "avperception"
+SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
 TIMELINE = "stamp"
 EYE, LOOKS_AT = (-16.0, 0.0, 10.0), (14.0, 0.0, 0.0)
 """Where one looks from, behind and above the vehicle, and where to [m, target frame]."""
@@ -137,6 +140,12 @@ class SceneView:
 
     def _open(self) -> None:
         if self._save is None:
+            # The viewer is a process of its own: without a screen it would end without a word to this one.
+            if sys.platform == "linux" and not any(map(os.environ.get, SCREENS)):
+                raise ConfigurationError(
+                    "there is no screen (neither DISPLAY nor WAYLAND_DISPLAY is set): write a file with "
+                    "--save FILE.rrd and see it elsewhere"
+                )
             try:
                 self._stream.spawn(hide_welcome_screen=True)
             except Exception as error:  # Rerun has no class of its own for it

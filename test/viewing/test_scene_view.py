@@ -154,3 +154,10 @@ def test_without_rerun_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "rerun", None)
     with pytest.raises(ConfigurationError, match=r"pip install avperception\[view\]"):
         SceneView(["front"], tmp_path / "scene.rrd")
+
+
+def test_without_a_screen_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigurationError, match=r"no screen .*--save FILE\.rrd"):
+        SceneView(["front"])

@@ -61,6 +61,12 @@ def test_a_recording(bag: Path, tmp_path: Path):
     assert len(set(colors)) >= 3, "ground, the rest, and objects"
 
 
+def test_no_file_is_made_for_a_node_that_does_not_start(bag: Path, tmp_path: Path):
+    done = run_view(bag, "--detector", "nothing_of_that_name", "--save", tmp_path / "none.rrd")
+    assert done.returncode == 2 and "nothing_of_that_name" in done.stderr
+    assert not (tmp_path / "none.rrd").exists()
+
+
 def test_one_thing_at_a_time(bag: Path):
     for arguments in ([], [bag, "--live"]):
         done = run_view(*arguments)
