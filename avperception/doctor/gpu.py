@@ -17,7 +17,7 @@ from avperception.pipeline.device.cuda_jpeg import probe as probe_nvimagecodec
 _RTX_COMMAND = "pip install avperception[tensorrt-rtx]"
 
 _TEGRA = Path("/etc/nv_tegra_release")
-"""A Jetson has this file; its wheels of some libraries are others."""
+"""A Jetson has this file; with CUDA 12 its wheels of some libraries are others."""
 
 
 def examine_gpu(machine: Machine) -> Iterator[Finding]:
@@ -82,8 +82,9 @@ def _nvimagecodec(machine: Machine) -> Finding:
     found = probe_nvimagecodec()
     if isinstance(found, NvImageCodec):
         return ok("nvImageCodec", f"{found.version}, decodes JPEG images on the GPU")
-    of_jetson = "tegra-" if _TEGRA.is_file() else ""
-    command = f"pip install 'nvidia-nvimgcodec-{of_jetson}cu{_cuda_major(machine)}[nvjpeg]'"
+    major = _cuda_major(machine)
+    of_jetson = "tegra-" if _TEGRA.is_file() and major == "12" else ""
+    command = f"pip install 'nvidia-nvimgcodec-{of_jetson}cu{major}[nvjpeg]'"
     return note("nvImageCodec", f"{found}: OpenCV decodes JPEG images on the CPU", command)
 
 
