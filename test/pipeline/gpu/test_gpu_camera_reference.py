@@ -23,7 +23,7 @@ MakePipeline = Callable[..., CameraPipeline]
 OWN = ("demo_detector", "demo_segmenter")
 SHARED = ("yolox_nano", "twinlitenet")
 FP32 = {OWN: {}, SHARED: {"segmenter_precision": "fp16"}}
-"""TensorRT-RTX has the products of TwinLiteNet's attention in TF32 only, which a process either allows or not."""
+"""TensorRT-RTX has the products of TwinLiteNet's attention in TF32 only; a process allows that or not."""
 
 BOTH = pytest.mark.parametrize("networks", [OWN, SHARED], ids=["own", "shared"])
 
