@@ -49,6 +49,9 @@ COARSENESS_IMAGES = 2
 JUDGED_IMAGES = 32
 """Images that the task's metric is measured on, of each half; they are held in memory."""
 
+OLDEST_ONNXRUNTIME = (1, 21)
+"""Older ones cannot load Q/DQ pairs in FP16 (1.19, 1.20), or give measured ranges in another form (1.18)."""
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -60,6 +63,7 @@ def prepare(source: Path, target: Path, request: PrecisionRequest, progress: Pro
     if request.precision == "fp32":
         write_bytes(source.read_bytes(), target)
         return PrecisionReport("fp32", seconds=time.monotonic() - begin)
+    _check_onnxruntime(request.precision)
     refuse_dynamic_shapes(source, model)
     preparation = Preparation(source, model, request, progress)
     written, report = preparation.int8() if request.precision == "int8" else preparation.fp16()
@@ -257,6 +261,18 @@ def _check(request: PrecisionRequest) -> None:
                 f"max_drop needs 4 images or more, half of them to check the choice on, "
                 f"{request.calibration.folder} has {len(request.calibration)}: collect more"
             )
+
+
+def _check_onnxruntime(precision: str) -> None:
+    import onnxruntime
+
+    found = str(onnxruntime.__version__)
+    if tuple(int(part) for part in found.split(".")[:2]) < OLDEST_ONNXRUNTIME:
+        oldest = ".".join(map(str, OLDEST_ONNXRUNTIME))
+        raise EngineError(
+            f"precision {precision} needs ONNX Runtime {oldest} or newer, this is {found}: "
+            f"run `pip install 'onnxruntime>={oldest}'`, or build with fp32"
+        )
 
 
 def _refuse_non_finite(source: Path, verdict: Verdict) -> None:

@@ -64,6 +64,17 @@ def test_a_request_that_cannot_be_met(
     assert not (tmp_path / "out.onnx").exists()
 
 
+def test_an_onnxruntime_that_cannot_do_it_is_refused(
+    source: Path, int8: PrecisionRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What 1.20.1 and older do instead: they fail inside, on FP16 scales or on measured ranges."""
+    monkeypatch.setattr("onnxruntime.__version__", "1.20.1")
+    with pytest.raises(EngineError, match=r"needs ONNX Runtime 1\.21 or newer, this is 1\.20\.1: run `pip"):
+        prepare_onnx(source, tmp_path / "out.onnx", int8, ignore)
+    assert not (tmp_path / "out.onnx").exists()
+    prepare_onnx(source, tmp_path / "out.onnx", replace(int8, precision="fp32"), ignore)
+
+
 def test_max_drop_needs_images_to_check_with(source: Path, int8: PrecisionRequest, tmp_path: Path) -> None:
     few = CalibrationSet(int8.calibration.folder, int8.calibration.members[:3])  # type: ignore[union-attr]
     with pytest.raises(ConfigurationError, match="max_drop needs 4 images or more"):
