@@ -23,13 +23,14 @@ from avperception.nodes.conversions.clouds import LABELLED_DTYPE
 from avperception.nodes.conversions.headers import stamp_ns
 from avperception.nodes.conversions.images import image_from_message
 from avperception.nodes.conversions.results import (
+    DetectedObjects,
     classes_from_message,
     detected_objects_from_message,
     detections_2d_from_message,
     lanes_from_message,
 )
 from avperception.nodes.transforms import TransformTree, make_transform_tree
-from avperception.types import CameraModel, Float64
+from avperception.types import CameraModel
 from avperception.viewing.entities import object_colors
 from avperception.viewing.scene_view import SceneView
 
@@ -196,18 +197,23 @@ class LiveFeed:
         objects = detected_objects_from_message(message)
         self._target_frame = objects.frame_id
         if objects.stamp_ns < self._newest_ns:  # a recording that begins again
-            self._transforms.clear()
+            self._transforms.restart(objects.stamp_ns)
         self._newest_ns = objects.stamp_ns
         self._tracks = {d.track_id & 0xFFFF: d.class_name for d in objects.detections if d.track_id}
         self._view.show_objects(objects.detections, objects.stamp_ns)
         for frame_id, camera in self._cameras.items():
             if model := self._models.get(frame_id):
-                T_camera_target: Float64 = self._transforms.lookup(
-                    frame_id, objects.frame_id, objects.stamp_ns
-                )
-                self._view.show_wire_frames(
-                    camera, objects.detections, model, T_camera_target, objects.stamp_ns
-                )
+                self._show_wire_frames(camera, model, frame_id, objects)
+
+    def _show_wire_frames(
+        self, camera: str, model: CameraModel, frame_id: str, objects: DetectedObjects
+    ) -> None:
+        stamp = objects.stamp_ns
+        try:
+            T_camera_target = self._transforms.lookup(frame_id, objects.frame_id, stamp)
+        except TransformError:
+            return
+        self._view.show_wire_frames(camera, objects.detections, model, T_camera_target, stamp)
 
     def _on_points(self, message: PointCloud2) -> None:
         if message.point_step != LABELLED_DTYPE.itemsize:
