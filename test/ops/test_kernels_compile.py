@@ -53,6 +53,7 @@ def compile_source() -> Compile:
         assert getattr(nvrtc, function)(program, buffer) == 0
         return buffer.raw
 
+    @lru_cache(maxsize=None)
     def run(name: str, architecture: str) -> bytes:
         program = ctypes.c_void_p()
         source = (KERNELS / name).read_bytes()

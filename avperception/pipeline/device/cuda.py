@@ -140,10 +140,10 @@ class CudaRunner:
         self._typical_s = min(took_s, 1.1 * self._typical_s) if self._typical_s else took_s
 
     def _capture(self, image: Image, layout: Hashable) -> None:
-        # The old graph goes first: frames of ever new sizes must not pile up in memory.
-        self.graph, self._layout = None, None
         ops, work, stream = self._device.ops, self._work, self._stream
         with _capturing:
+            # The old graph goes first: frames of ever new sizes must not pile up in memory.
+            self.graph, self._layout = None, None
             graph = FrameGraph(self._cupy, ops, work, image, stream, self._decoder_of(image))
             graph.prepare(capture=self._device.graphs, mapped=self._device.mapped)
         self.graph, self._layout = graph, layout
