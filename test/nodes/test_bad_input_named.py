@@ -193,6 +193,12 @@ def another_process() -> Iterator[Node]:
         context.shutdown()
 
 
+def test_a_clock_that_nobody_publishes(rig: Rig):
+    fleet = Fleet(rig)
+    assert rig.set(use_sim_time=True).successful
+    fleet.wait_for(FUSION, "use_sim_time", "/clock")
+
+
 def test_a_remap_of_two_inputs_to_one_topic_is_refused_in_one_line():
     with Rig(ros_args=["-r", f"~/input/points:={IMAGE}"]) as rig:
         refused(rig, IMAGE, "sensor_msgs/msg/Image", "sensor_msgs/msg/PointCloud2")

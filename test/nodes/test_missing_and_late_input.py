@@ -183,6 +183,23 @@ def test_a_lidar_that_never_comes_leaves_the_camera_at_work(road: Road):
     assert fused.missing == ()
 
 
+@pytest.mark.parametrize("offset_ns", [-1000 * SECOND, 1000 * SECOND])
+def test_a_second_publisher_with_another_clock_holds_no_sweep_up(road: Road, offset_ns: int):
+    """A recording plays while the driver runs: the camera's stamps jump with every image."""
+    for index in range(6):
+        road.send(IMAGE, image(road.now_ns))
+        road.send(IMAGE, image(road.now_ns + offset_ns))
+        road.send(POINTS, sweep(road.now_ns))
+        road.wait(STEP)
+        assert len(road.fused) == index + 1
+    assert road.source("front camera").noted["time_jump"] >= 5
+    for _ in range(3):
+        road.wait(STEP)
+        road.send(IMAGE, image(road.now_ns))
+        road.send(POINTS, sweep(road.now_ns))
+    assert road.fused[-1].missing == (), "once there is only one again, all is as before"
+
+
 def test_a_bad_image_does_not_hold_its_sweep_up(road: Road):
     road.send(POINTS, sweep(START))
     road.send(IMAGE, image(START, encoding="32FC1"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.clock import ROSClock
 from rclpy.node import Node
 
 from avperception.engines.machine import current_machine
@@ -135,10 +136,8 @@ class HealthMonitor:
             rate_hz = self.limits["diagnostics.lidar_min_rate"]
             problems = self._lidar_watch.problems(rate_hz) + _on_topics([self._lidar.input])
             found.append(self._status("lidar", problems, self._lidar_watch.values()))
-            fusion = self._fusion_watch
-            found.append(
-                self._status("fusion", fusion.problems() + _on_topics(self._outputs), fusion.values())
-            )
+            problems = self._fusion_watch.problems() + _on_topics(self._outputs) + self._standstill()
+            found.append(self._status("fusion", problems, self._fusion_watch.values()))
         found.append(self._engines_status())
         if self.gpu is not None and (self.gpu.latest or self.gpu.failure):
             found.append(self._gpu_status(self.gpu.latest, self.gpu.failure))
@@ -147,6 +146,13 @@ class HealthMonitor:
     def _all_watches(self) -> list[SourceWatch]:
         own = list(self._watches.values())
         return own if self._lidar is None else [*own, self._lidar_watch, self._fusion_watch]
+
+    def _standstill(self) -> list[Problem]:
+        """Say so when the node waits for a clock that nobody publishes."""
+        clock = self._node.get_clock()
+        if not (isinstance(clock, ROSClock) and clock.ros_time_is_active) or clock.now().nanoseconds:
+            return []
+        return [Problem(Level.WARN, "use_sim_time is set, but nothing comes on /clock: time stands still")]
 
     def _age_s(self, stamp_ns: int) -> float:
         return (self._node.get_clock().now().nanoseconds - stamp_ns) / 1e9
