@@ -126,8 +126,10 @@ def _tensorrt(card: ModelCard, precision: str, policy: str) -> Network:
 
 
 def _coverage(manifest: Path) -> Mapping[str, Any] | None:
+    """What an INT8 engine was calibrated with; the values of other precisions have no such limits."""
     try:
-        return read_manifest(manifest).precision.get("coverage")
+        precision = read_manifest(manifest).precision
+        return precision.get("coverage") if precision["precision"] == "int8" else None
     except AvperceptionError:  # an engine whose manifest is damaged is refused before
         return None
 

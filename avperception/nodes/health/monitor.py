@@ -180,8 +180,9 @@ class HealthMonitor:
         if failed:
             problems.append(Problem(Level.ERROR, f"{failed} executions failed: see the log"))
         samples = [watch.samples_ms() for watch in self._watches.values()]
-        for role in self._roles:
-            stage = f"{role}_network"
+        # A graph runs both networks as one; then the whole frame on the GPU is what can be timed.
+        stages_of = {role: f"{role}_network" for role in self._roles} | {"frame on the GPU": "gpu"}
+        for role, stage in stages_of.items():
             if times := percentiles_s([ms for stages in samples for ms in stages.get(stage, [])]):
                 for name, seconds in zip(("p50", "p99"), times, strict=True):
                     values[f"{role} {name} [ms]"] = f"{1e3 * seconds:.2f}"
