@@ -6,7 +6,7 @@ import ctypes
 import platform
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,7 +26,7 @@ OPTIONS = ("--std=c++17", "--generate-line-info")
 Compile = Callable[[str, str], bytes]
 
 
-@lru_cache(maxsize=1)
+@cache
 def folder() -> Path | None:
     """Where the wheels nvidia-cuda-nvrtc and nvidia-cuda-runtime put CUDA's libraries and headers."""
     spec = find_spec("nvidia")
@@ -53,7 +53,7 @@ def compile_source() -> Compile:
         assert getattr(nvrtc, function)(program, buffer) == 0
         return buffer.raw
 
-    @lru_cache(maxsize=None)
+    @cache
     def run(name: str, architecture: str) -> bytes:
         program = ctypes.c_void_p()
         source = (KERNELS / name).read_bytes()
