@@ -19,7 +19,7 @@ from avperception.pipeline.clusters import (
     length_of,
     object_cluster,
 )
-from avperception.pipeline.device.cuda_sweep import CudaLidarResult
+from avperception.pipeline.device.cuda_lidar import CudaLidarResult
 from avperception.pipeline.sizes import ObjectSize, size_of
 from avperception.pipeline.views import (
     BoxPoints,

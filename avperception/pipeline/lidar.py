@@ -43,6 +43,11 @@ class LidarPipeline:
         """How often the work was captured into a graph: for sweeps held at a time, and for larger ones."""
         return self._runner.captures
 
+    @property
+    def overflow(self) -> int:
+        """Points behind 2D boxes that were left out so far because a GPU had no room for them."""
+        return self._runner.overflow
+
     def process(self, cloud: PointCloud, T_target_lidar: Float64) -> LidarResult:
         """Prepare one sweep for fusion; an empty one gives an empty result.
 

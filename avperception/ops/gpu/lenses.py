@@ -38,17 +38,22 @@ def project_points(
     return pixels
 
 
-def project_obstacles(points: Array, is_ground: Array, lenses: Array) -> Array:
-    """Project points (N, 3) that are no ground into all cameras of packed `lenses` (C, 42).
+def sweep_addresses(points: Array, is_ground: Array, ground_height: Array) -> NDArray[np.uint64]:
+    """Where a sweep's arrays (N, 3), (N,) and (N,) are in GPU memory, for the operations that take one."""
+    return np.array([array.data.ptr for array in (points, is_ground, ground_height)], dtype=np.uint64)
 
-    The pixels (C, N, 2) count as 2D boxes do, from the edge of the image; NaN for all that is not seen.
+
+def project_obstacles(sweep: Array, count: int, lenses: Array, first_regions: Array) -> Array:
+    """Project the points of a sweep that are no ground into all cameras of packed `lenses` (C, 42).
+
+    The pixels (C, count, 2) count as 2D boxes do, from the edge of the image; NaN for all that is not seen.
+    A camera without regions, by `first_regions` (C + 1,), is left out.
     """
-    pixels = cp.empty((len(lenses), len(points), 2), np.float32)
-    if pixels.size:
-        launch(
-            "lenses", "project_obstacles", (blocks(len(points), BLOCK), len(lenses)), (BLOCK,),
-            points, is_ground, len(points), lenses, pixels,
-        )  # fmt: skip
+    pixels = cp.empty((len(lenses), count, 2), np.float32)
+    launch(
+        "lenses", "project_obstacles", (blocks(count, BLOCK), len(lenses)), (BLOCK,),
+        sweep, count, lenses, first_regions, pixels,
+    )  # fmt: skip
     return pixels
 
 
@@ -68,8 +73,14 @@ def pack_lens(
     lens[17:26] = _tilt(*D[_COEFFICIENTS:14]).ravel() if len(D) == 14 else np.eye(3).ravel()
     limit = cpu.visible_radius(K, D, distortion_model, width, height)
     lens[26:30] = limit, width, height, _model(D, distortion_model)
-    lens[30:] = T_camera_points[:3].ravel()
-    return lens
+    return place_lens(lens, T_camera_points)
+
+
+def place_lens(lens: Float64, T_camera_points: Float64) -> Float64:
+    """Give packed cameras (..., 42) with other transforms of points to them (..., 4, 4)."""
+    placed = lens.copy()
+    placed[..., 30:] = T_camera_points[..., :3, :].reshape(*lens.shape[:-1], 12)
+    return placed
 
 
 def _model(D: Float64, distortion_model: str) -> float:

@@ -9,6 +9,13 @@ const int WARPS = 4;           // of a block that goes through the points
 const int SCAN_THREADS = 256;
 const unsigned ALL = 0xFFFFFFFFu;
 
+// Where a sweep's arrays are, as in lenses.cu.
+struct Sweep {
+    const float* points;
+    const bool* is_ground;
+    const float* ground_height;
+};
+
 // Pixels (cameras, N, 2) in boxes x1 y1 x2 y2, the edges included; NaN is in none.
 struct InBox {
     const float2* pixels;
@@ -23,13 +30,12 @@ struct InBox {
 // ground: x, y, squared radius.
 struct HiddenAround {
     const float2* pixels;
-    const float* points;
-    const bool* is_ground;
+    const Sweep* sweep;
     int count;
     __device__ float2 at(int camera, int row) const {
         float2 none = make_float2(nanf(""), nanf(""));
-        if (is_ground[row] || !isnan(pixels[size_t(camera) * count + row].x)) return none;
-        return make_float2(points[3 * row], points[3 * row + 1]);
+        if (sweep->is_ground[row] || !isnan(pixels[size_t(camera) * count + row].x)) return none;
+        return make_float2(sweep->points[3 * row], sweep->points[3 * row + 1]);
     }
     static __device__ bool holds(float4 circle, float2 point) {
         float x = __fsub_rn(point.x, circle.x), y = __fsub_rn(point.y, circle.y);
@@ -77,11 +83,10 @@ extern "C" __global__ void points_in_boxes(const float2* pixels, int count, cons
     gather(InBox{pixels, count}, boxes, first_boxes, chunks, counts, offsets, rows, capacity);
 }
 
-extern "C" __global__ void hidden_around(const float2* pixels, const float* points, const bool* is_ground, int count,
-                                         const float4* circles, const int* first_circles, int chunks, int* counts,
-                                         const int* offsets, int* rows, int capacity) {
-    gather(HiddenAround{pixels, points, is_ground, count}, circles, first_circles, chunks, counts, offsets, rows,
-           capacity);
+extern "C" __global__ void hidden_around(const float2* pixels, const Sweep* sweep, int count, const float4* circles,
+                                         const int* first_circles, int chunks, int* counts, const int* offsets,
+                                         int* rows, int capacity) {
+    gather(HiddenAround{pixels, sweep, count}, circles, first_circles, chunks, counts, offsets, rows, capacity);
 }
 
 // The sum of the values of the threads before, and of all in `total`. For the whole block.
@@ -105,8 +110,12 @@ __device__ int sum_before(int value, int& total) {
 }
 
 // One block of SCAN_THREADS a row of `values` (rows, length): each value becomes the sum of those before it in its
-// row; `totals` of the rows.
-extern "C" __global__ void sums_before(int* values, int length, int* totals) {
+// row; `totals` of the rows. With `used`, rows from there on hold nothing.
+extern "C" __global__ void sums_before(int* values, int length, const int* used, int* totals) {
+    if (used && blockIdx.x >= *used) {
+        if (threadIdx.x == 0) totals[blockIdx.x] = 0;
+        return;
+    }
     int* row = values + size_t(blockIdx.x) * length;
     int before = 0, total;
     for (int start = 0; start < length; start += SCAN_THREADS) {

@@ -67,11 +67,21 @@ __device__ float transformed(const double* row, float x, float y, float z) {
     return __fadd_rn(__fadd_rn(sum, __fmul_rn(z, float(row[2]))), float(row[3]));
 }
 
-// The obstacles among points (N, 3) into every camera of the grid's y: `pixels` (cameras, N, 2) as boxes count them,
-// half a pixel further than the lens does; NaN for ground and for what is outside of the image.
-extern "C" __global__ void project_obstacles(const float* points, const bool* is_ground, int count,
-                                             const Lens* lenses, float2* pixels) {
+// Where a sweep's arrays are; not known when a graph is captured, for several sweeps take turns.
+struct Sweep {
+    const float* points;
+    const bool* is_ground;
+    const float* ground_height;
+};
+
+// The obstacles of a sweep of `count` points into every camera of the grid's y that has a region: `pixels`
+// (cameras, count, 2) as boxes count them, half a pixel further than the lens does; NaN for ground and for what is
+// outside of the image.
+extern "C" __global__ void project_obstacles(const Sweep* sweep, int count, const Lens* lenses,
+                                             const int* first_regions, float2* pixels) {
     __shared__ Lens lens;
+    if (first_regions[blockIdx.y] == first_regions[blockIdx.y + 1]) return;
+    const float* points = sweep->points;
     const double* source = reinterpret_cast<const double*>(lenses + blockIdx.y);
     double* target = reinterpret_cast<double*>(&lens);
     for (int i = threadIdx.x; i < sizeof(Lens) / sizeof(double); i += blockDim.x) target[i] = source[i];
@@ -80,7 +90,7 @@ extern "C" __global__ void project_obstacles(const float* points, const bool* is
     if (row >= count) return;
     float2 pixel = make_float2(nanf(""), nanf(""));
     float x = points[3 * row], y = points[3 * row + 1], z = points[3 * row + 2];
-    if (!is_ground[row] &&
+    if (!sweep->is_ground[row] &&
         project(lens, transformed(lens.T, x, y, z), transformed(lens.T + 4, x, y, z),
                 transformed(lens.T + 8, x, y, z), pixel))
         pixel = make_float2(__fadd_rn(pixel.x, 0.5f), __fadd_rn(pixel.y, 0.5f));
@@ -91,9 +101,9 @@ extern "C" __global__ void project_obstacles(const float* points, const bool* is
 // below, pixel, depth, distance and row. `offsets` (lists + 1) say where each list begins in `rows`; a list belongs
 // to a camera by `first_lists` (cameras + 1). Without `pixels` the columns of the camera are left out.
 extern "C" __global__ void describe_points(const int* rows, const int* offsets, int lists, const int* first_lists,
-                                           int cameras, const Lens* lenses, const float* points, const float* ground,
-                                           const float2* pixels, int count, int capacity, float* columns,
-                                           int* host_offsets) {
+                                           const Lens* lenses, const Sweep* sweep, const float2* pixels, int count,
+                                           int capacity, float* columns, int* host_offsets) {
+    const float* points = sweep->points;
     int step = gridDim.x * blockDim.x, first = blockIdx.x * blockDim.x + threadIdx.x;
     for (int list = first; list <= lists; list += step) host_offsets[list] = offsets[list];
     int total = min(offsets[lists], capacity);
@@ -104,7 +114,7 @@ extern "C" __global__ void describe_points(const int* rows, const int* offsets, 
         target[0] = x;
         target[size_t(1) * capacity] = y;
         target[size_t(2) * capacity] = z;
-        target[size_t(3) * capacity] = ground[row];
+        target[size_t(3) * capacity] = sweep->ground_height[row];
         target[size_t(8) * capacity] = __int_as_float(row);
         if (!pixels) continue;
         int camera = 0;

@@ -6,36 +6,40 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avperception.pipeline.device.cuda_errors import cuda_errors, import_cupy
+from avperception.pipeline.device.gather_graph import GatherGraph, GatherRoom
 from avperception.pipeline.device.sweep import SweepArrays
 from avperception.pipeline.views import BoxPoints, CameraView, PointSet, Surroundings
-from avperception.types import Array, Float32, Float64, Int32
+from avperception.types import CameraModel, Float32, Float64, Int32
 
-FIRST_CAPACITY = 1 << 16
-MAX_CAPACITY = 1 << 22
-"""Points in all lists together: twice as many are made room for when they do not fit, up to this."""
+FIRST_POINTS = 1 << 16
+MAX_POINTS = 1 << 22
+"""Points in all lists together: at least twice the room is made when they do not fit, up to this."""
+
+REGIONS_STEP = 64
 
 
 class CudaGather:
     """Projects sweeps into cameras and gathers points by region, on a stream of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, capturing: threading.Lock, *, graphs: bool) -> None:
         self._cupy = import_cupy()
+        self._capturing = capturing
+        self._graphs = graphs
         self._stream = self._cupy.cuda.Stream(non_blocking=True)
         self._done = self._cupy.cuda.Event(disable_timing=True)
-        self._pool = self._cupy.cuda.MemoryPool()
         self._lock = threading.Lock()
-        self._staging = _Pinned(self._cupy)
-        self._offsets = _Pinned(self._cupy)
-        self._columns = _Pinned(self._cupy)
-        self._capacity = FIRST_CAPACITY
-        self.growths = 0
-        """How often more points were gathered than there was room for."""
+        self._lenses: list[tuple[CameraModel, Float64]] = []
+        # What was asked last, and the graph that holds its pixels: one made anew for hidden points has none.
+        self._boxes: tuple[NDArray[np.uint64], Float64, Float32, Int32]
+        self._seen_by: GatherGraph | None = None
+        self.graph: GatherGraph | None = None
+        self.captures = 0
+        """How often the work was captured: once, and again for more cameras, boxes or points than before."""
         self.overflow = 0
         """Points that were left out because there was no more room to be had."""
 
@@ -45,96 +49,69 @@ class CudaGather:
         with self._lock:
             yield CudaViewPoints(self, arrays, views)
 
-    def project(self, arrays: SweepArrays, lenses: Float64) -> tuple[Array, Array]:
-        """Project into all cameras of `lenses` (C, 42); gives these on the GPU and the pixels."""
-        from avperception.ops.gpu.lenses import project_obstacles
-
-        with self._working():
-            on_device = self._upload(lenses)
-            return on_device, project_obstacles(arrays.points, arrays.is_ground, on_device)
-
     def gather(
-        self,
-        arrays: SweepArrays,
-        lenses: Array,
-        pixels: Array,
-        regions: Float32,
-        first_regions: Int32,
-        *,
-        hidden: bool,
+        self, arrays: SweepArrays, lenses: Float64, regions: Float32, first_regions: Int32, *, hidden: bool
     ) -> tuple[Float32, Int32]:
         """List the points in boxes, or those hidden from the camera in circles, `regions` (R, 4).
 
-        Gives columns (9, capacity) and where each list begins in them (R + 1,), both valid until the next
+        Gives columns (9, points) and where each list begins in them (R + 1,), both valid until the next
         call.
         """
-        while True:
-            columns, offsets = self._gather(arrays, lenses, pixels, regions, first_regions, hidden)
-            total = int(offsets[-1])
-            if total <= self._capacity:
-                return columns, offsets
-            if self._capacity == MAX_CAPACITY:
-                self.overflow += total - MAX_CAPACITY
-                return columns, np.minimum(offsets, np.int32(MAX_CAPACITY))
-            self._capacity = min(max(2 * self._capacity, 1 << total.bit_length()), MAX_CAPACITY)
-            self.growths += 1
+        from avperception.ops.gpu.lenses import sweep_addresses
 
-    def _gather(
-        self,
-        arrays: SweepArrays,
-        lenses: Array,
-        pixels: Array,
-        regions: Float32,
-        first_regions: Int32,
-        hidden: bool,
-    ) -> tuple[Float32, Int32]:
-        from avperception.ops.gpu import gather as ops
+        with cuda_errors(self._cupy):
+            addresses = sweep_addresses(arrays.points, arrays.is_ground, arrays.ground_height)
+            points = self.graph.room.points if self.graph else FIRST_POINTS
+            while True:
+                graph = self._graph_for(len(lenses), len(regions), len(arrays.points), points)
+                if not hidden:
+                    self._boxes = (addresses, lenses, regions, first_regions)
+                elif graph is not self._seen_by:
+                    graph.launch(*self._boxes, hidden=False)
+                    self._stream.synchronize()
+                self._seen_by = graph
+                graph.launch(addresses, lenses, regions, first_regions, hidden=hidden)
+                self._done.record(self._stream)
+                self._done.synchronize()
+                columns, offsets = graph.results(len(regions))
+                total = int(offsets[-1])
+                if total <= graph.room.points:
+                    return columns, offsets
+                if graph.room.points >= MAX_POINTS:
+                    self.overflow += total - graph.room.points
+                    return columns, np.minimum(offsets, np.int32(graph.room.points))
+                points = min(max(2 * points, 1 << total.bit_length()), MAX_POINTS)
 
-        capacity = self._capacity
-        columns = self._columns.array((ops.COLUMNS, capacity), np.float32)
-        offsets = self._offsets.array((len(regions) + 1,), np.int32)
-        with self._working():
-            region_bytes = regions.nbytes
-            packed = self._upload(
-                np.concatenate([regions.view(np.uint8).ravel(), first_regions.view(np.uint8)])
-            )
-            on_device = packed[:region_bytes].view(np.float32).reshape(-1, 4)
-            first = packed[region_bytes:].view(np.int32)
-            if hidden:
-                rows, begins = ops.hidden_around(
-                    pixels, arrays.points, arrays.is_ground, on_device, first, capacity
-                )
-            else:
-                rows, begins = ops.points_in_boxes(pixels, on_device, first, capacity)
-            ops.describe_points(
-                rows, begins, first, lenses, arrays.points, arrays.ground_height,
-                None if hidden else pixels, columns.ctypes.data, offsets.ctypes.data,
-            )  # fmt: skip
-            self._done.record(self._stream)
-            self._done.synchronize()
-        return columns, offsets
+    def packed_lenses(self, views: Sequence[CameraView]) -> Float64:
+        """Pack the cameras and their places for the GPU (C, 42); a lens that did not change is known."""
+        from avperception.ops.gpu.lenses import pack_lens, place_lens
 
-    @contextmanager
-    def _working(self) -> Iterator[None]:
-        cuda = self._cupy.cuda
-        with cuda_errors(self._cupy), self._stream, cuda.using_allocator(self._pool.malloc):
-            yield
-
-    def _upload(self, array: NDArray[Any]) -> Array:
-        """Bring a small array to the GPU; the one before must have arrived."""
-        runtime = self._cupy.cuda.runtime
-        self._stream.synchronize()
-        staged = self._staging.array(array.shape, array.dtype)
-        staged[...] = array
-        on_device = self._cupy.empty(array.shape, array.dtype)
-        runtime.memcpyAsync(
-            on_device.data.ptr,
-            staged.ctypes.data,
-            array.nbytes,
-            runtime.memcpyHostToDevice,
-            self._stream.ptr,
+        del self._lenses[len(views) :]
+        for place, view in enumerate(views):
+            model = view.camera
+            if place < len(self._lenses) and self._lenses[place][0] is model:
+                continue
+            lens = pack_lens(model.K, model.D, model.distortion_model, model.width, model.height, np.eye(4))
+            self._lenses[place : place + 1] = [(model, lens)]
+        return place_lens(
+            np.stack([lens for _, lens in self._lenses]), np.stack([view.T_camera_target for view in views])
         )
-        return on_device
+
+    def _graph_for(self, cameras: int, regions: int, rows: int, points: int) -> GatherGraph:
+        """Give a graph with enough room, made anew if the last one has too little."""
+        old = self.graph
+        if old is not None:
+            has, is_enough = old.room, old.room.points >= points
+            if has.cameras >= cameras and has.regions >= regions and has.rows == rows and is_enough:
+                return old
+            cameras, regions = max(cameras, has.cameras), max(regions, has.regions)
+        room = GatherRoom(cameras, -(-regions // REGIONS_STEP) * REGIONS_STEP, rows, points)
+        graph = GatherGraph(self._cupy, room, self._stream)
+        with self._capturing:
+            graph.prepare(capture=self._graphs)
+        self.graph = graph
+        self.captures += 1
+        return graph
 
 
 class CudaViewPoints:
@@ -144,8 +121,6 @@ class CudaViewPoints:
         self._gather = gather
         self._arrays = arrays
         self._views = views
-        self._lenses: Array = None
-        self._pixels: Array = None
 
     def in_boxes(self) -> list[list[BoxPoints]]:
         """Give, for each camera, the points in each of its 2D boxes."""
@@ -153,66 +128,43 @@ class CudaViewPoints:
         first = np.cumsum([0, *(len(own) for own in boxes)], dtype=np.int32)
         if not first[-1]:
             return [[] for _ in self._views]
-        self._lenses, self._pixels = self._gather.project(self._arrays, _pack_lenses(self._views))
-        regions = np.concatenate(boxes).astype(np.float32)
-        found = self._gather.gather(self._arrays, self._lenses, self._pixels, regions, first, hidden=False)
+        lenses = self._gather.packed_lenses(self._views)
+        found = self._gather.gather(self._arrays, lenses, np.concatenate(boxes), first, hidden=False)
         lists = _box_points(*found)
-        return [lists[begin:end] for begin, end in pairwise(first)]
+        return [lists[begin:end] for begin, end in pairwise(first.tolist())]
 
     def hidden_around(self, asked: Sequence[Surroundings]) -> list[PointSet]:
         """Give the points in each circle that the camera does not see, in the order of the cameras."""
         counts = np.bincount([circle.view for circle in asked], minlength=len(self._views))
         first = np.cumsum([0, *counts], dtype=np.int32)
         regions = np.array([[*circle.middle, circle.radius**2, 0.0] for circle in asked], dtype=np.float32)
-        found = self._gather.gather(self._arrays, self._lenses, self._pixels, regions, first, hidden=True)
-        return _point_sets(*found)
+        lenses = self._gather.packed_lenses(self._views)
+        columns, offsets = self._gather.gather(self._arrays, lenses, regions, first, hidden=True)
+        rows, positions, ground = _sweep_columns(columns, offsets)
+        parts = [slice(begin, end) for begin, end in pairwise(offsets.tolist())]
+        return [PointSet(rows[part], positions[part], ground[part]) for part in parts]
 
 
-def _pack_lenses(views: Sequence[CameraView]) -> Float64:
-    from avperception.ops.gpu.lenses import pack_lens
-
-    models = [view.camera for view in views]
-    return np.stack(
-        [
-            pack_lens(
-                model.K, model.D, model.distortion_model, model.width, model.height, view.T_camera_target
-            )
-            for model, view in zip(models, views, strict=True)
-        ]
-    )
-
-
-def _point_sets(columns: Float32, offsets: Int32) -> list[PointSet]:
+def _sweep_columns(columns: Float32, offsets: Int32) -> tuple[NDArray[np.int64], Float32, Float32]:
+    """Rows, positions and ground of all gathered points, copied."""
     used = columns[:, : offsets[-1]]
-    positions, ground = np.ascontiguousarray(used[:3].T), used[3].copy()
-    rows = used[8].view(np.int32).astype(np.int64)
-    parts = [slice(begin, end) for begin, end in pairwise(offsets)]
-    return [PointSet(rows[part], positions[part], ground[part]) for part in parts]
+    return used[8].view(np.int32).astype(np.int64), _side_by_side(used[:3]), used[3].copy()
 
 
 def _box_points(columns: Float32, offsets: Int32) -> list[BoxPoints]:
+    rows, positions, ground = _sweep_columns(columns, offsets)
     used = columns[:, : offsets[-1]]
-    pixels, depths, distances = np.ascontiguousarray(used[4:6].T), used[6].copy(), used[7].copy()
-    parts = [slice(begin, end) for begin, end in pairwise(offsets)]
+    pixels, depths, distances = _side_by_side(used[4:6]), used[6].copy(), used[7].copy()
+    parts = [slice(begin, end) for begin, end in pairwise(offsets.tolist())]
     return [
-        BoxPoints(own.rows, own.positions, own.ground, pixels[part], distances[part], depths[part])
-        for own, part in zip(_point_sets(columns, offsets), parts, strict=True)
+        BoxPoints(rows[part], positions[part], ground[part], pixels[part], distances[part], depths[part])
+        for part in parts
     ]
 
 
-class _Pinned:
-    """Pinned memory that is used again and grows."""
-
-    def __init__(self, cupy: Any) -> None:
-        self._pool = cupy.cuda.PinnedMemoryPool()
-        self._memory: Any = None
-        self._bytes = 0
-
-    def array(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """Give an array in this memory, which must not be in use."""
-        needed = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        if self._memory is None or needed > self._bytes:
-            self._bytes = 1 << max(12, needed.bit_length())
-            self._memory = None
-            self._memory = self._pool.malloc(self._bytes)
-        return np.frombuffer(self._memory, dtype, int(np.prod(shape))).reshape(shape)
+def _side_by_side(columns: Float32) -> Float32:
+    """Columns (K, N) as rows (N, K); a copy of the transpose reads from far apart: ten times slower."""
+    rows = np.empty(columns.shape[::-1], np.float32)
+    for place, column in enumerate(columns):
+        rows[:, place] = column
+    return rows

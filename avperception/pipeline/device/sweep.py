@@ -35,6 +35,11 @@ class SweepRunner(Protocol):
     captures: int
     """How often the work was captured: once for each sweep that is held at a time, and for each growth."""
 
+    @property
+    def overflow(self) -> int:
+        """Points that were left out when they were gathered."""
+        ...
+
     def run(self, cloud: PointCloud, T_target_lidar: Float64, layout: Hashable) -> LidarResult:
         """Do the work for a sweep; work that depends on more of it than its points and `layout` is wrong.
 
@@ -47,6 +52,7 @@ class CpuSweepRunner:
     """Does the work on the host."""
 
     captures = 0
+    overflow = 0
 
     def __init__(self, work: SweepWork) -> None:
         self._work = work

@@ -59,6 +59,18 @@ def test_the_lists_are_those_of_the_reference(
     np.testing.assert_array_equal(rows, np.concatenate(expected))
 
 
+def test_unused_room_for_boxes_counts_for_nothing(gpu: Any, cupy: Any) -> None:
+    pixels, boxes = random_pixels(2, 3, 5000), random_boxes(2, 64)
+    boxes[9:] = [0, 0, 2000, 2000]
+
+    rows, offsets = gathered(gpu, cupy, pixels, boxes, (4, 0, 5))
+
+    expected, used = gathered(gpu, cupy, pixels, boxes[:9], (4, 0, 5))
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(offsets[:10], used)
+    assert (offsets[10:] == used[-1]).all()
+
+
 def test_the_edges_of_a_box_belong_to_it(gpu: Any, cupy: Any) -> None:
     below, above = np.nextafter(np.float32(10), np.float32(0)), np.nextafter(np.float32(20), np.float32(99))
     pixels = np.array([[[10, 10], [20, 20], [below, 15], [15, above], [10, 20]]], np.float32)
@@ -120,6 +132,7 @@ def test_a_gather_repeats(gpu: Any, cupy: Any) -> None:
 @pytest.mark.parametrize("count", [1, 257, 20_000])
 def test_hidden_points_around_a_place_are_those_of_the_reference(gpu: Any, cupy: Any, count: int) -> None:
     from avperception.ops.gpu.gather import hidden_around
+    from avperception.ops.gpu.lenses import sweep_addresses
 
     random = np.random.default_rng(count)
     counts = (2, 0, 4)
@@ -128,9 +141,11 @@ def test_hidden_points_around_a_place_are_those_of_the_reference(gpu: Any, cupy:
     points[::11] = np.nan
     is_ground = random.uniform(size=count) < 0.4
     circles = random.uniform(0, 10, (sum(counts), 4)).astype(np.float32)
+    on_gpu = [cupy.asarray(array) for array in (points, is_ground, points[:, 2])]
+    sweep = sweep_addresses(*on_gpu)
 
     rows, offsets = hidden_around(
-        *(cupy.asarray(array) for array in (pixels, points, is_ground, circles, offsets_of(counts))), 1 << 20
+        *(cupy.asarray(array) for array in (pixels, sweep, circles, offsets_of(counts))), 1 << 20
     )
 
     begins = offsets_of(counts)
@@ -147,7 +162,7 @@ def test_hidden_points_around_a_place_are_those_of_the_reference(gpu: Any, cupy:
 
 def test_gathered_points_arrive_on_the_host_with_all_that_is_known_of_them(gpu: Any, cupy: Any) -> None:
     from avperception.ops.gpu.gather import COLUMNS, describe_points
-    from avperception.ops.gpu.lenses import pack_lens
+    from avperception.ops.gpu.lenses import pack_lens, sweep_addresses
 
     random = np.random.default_rng(8)
     counts, count, capacity = (3, 0, 2), 4000, 50_000
@@ -164,11 +179,13 @@ def test_gathered_points_arrive_on_the_host_with_all_that_is_known_of_them(gpu: 
     columns[...] = 77
     places = np.frombuffer(memory, np.int32, COLUMNS * capacity + 6)[-6:]
 
-    given = (room, offsets, offsets_of(counts), lenses, points, ground, pixels)
+    on_gpu = [cupy.asarray(array) for array in (points, np.zeros(count, bool), ground)]
+    given = (room, offsets, offsets_of(counts), lenses, sweep_addresses(*on_gpu), pixels)
     describe_points(
         *(cupy.asarray(array) for array in given),
-        columns.ctypes.data, places.ctypes.data,
-    )  # fmt: skip
+        (columns.ctypes.data, places.ctypes.data),
+        in_camera=True,
+    )
     cupy.cuda.Device().synchronize()
 
     np.testing.assert_array_equal(places, offsets)

@@ -94,7 +94,7 @@ def test_no_points_give_no_pixels(gpu: Any, cupy: Any, lens: str) -> None:
 
 
 def test_obstacles_are_projected_into_every_camera_as_boxes_count_pixels(gpu: Any, cupy: Any) -> None:
-    from avperception.ops.gpu.lenses import pack_lens, project_obstacles
+    from avperception.ops.gpu.lenses import pack_lens, project_obstacles, sweep_addresses
 
     random = np.random.default_rng(4)
     points = random.normal(0, 20, (30_000, 3)).astype(np.float32)
@@ -107,8 +107,11 @@ def test_obstacles_are_projected_into_every_camera_as_boxes_count_pixels(gpu: An
         transforms.append(T)
         lenses.append(pack_lens(matrix, np.array(D, float), model, *SIZE, T))
 
+    on_gpu = [cupy.asarray(array) for array in (points, is_ground, points[:, 2])]
+    first = np.arange(len(lenses) + 1, dtype=np.int32)
+    given = (np.stack(lenses), first)
     pixels = project_obstacles(
-        cupy.asarray(points), cupy.asarray(is_ground), cupy.asarray(np.stack(lenses))
+        cupy.asarray(sweep_addresses(*on_gpu)), len(points), *(cupy.asarray(array) for array in given)
     ).get()
 
     obstacles = np.flatnonzero(~is_ground)

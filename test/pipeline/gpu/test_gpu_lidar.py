@@ -26,7 +26,8 @@ from builders import (
 from avperception.errors import EngineError
 from avperception.pipeline.device.cuda import CudaDevice
 from avperception.pipeline.device.cuda_errors import import_cupy
-from avperception.pipeline.device.cuda_sweep import SWEEPS_ON_DEVICE, CudaLidarResult
+from avperception.pipeline.device.cuda_lidar import CudaLidarResult
+from avperception.pipeline.device.cuda_sweep import SWEEPS_ON_DEVICE
 from avperception.pipeline.fusion import CameraView, FusionSettings, fuse
 from avperception.pipeline.lidar import LidarPipeline, LidarSettings
 from avperception.types import Detection3D, LidarResult, PointCloud
@@ -193,12 +194,12 @@ def test_objects_are_those_of_the_host(device: CudaDevice, sweep: Sweep) -> None
 def test_the_points_stay_on_the_gpu_while_they_are_fused(
     device: CudaDevice, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from avperception.pipeline.device import cuda_sweep
+    from avperception.pipeline.device import sweep_graph
 
     def refuse(self: Any) -> Any:
         raise AssertionError("the points came to the host")
 
-    monkeypatch.setattr(cuda_sweep.SweepGraph, "download", refuse)
+    monkeypatch.setattr(sweep_graph.SweepGraph, "download", refuse)
 
     found, expected, _ = fused_both(device, sweep, views_around())
 
@@ -237,7 +238,7 @@ def test_more_points_than_expected_in_the_boxes_are_made_room_for(
 ) -> None:
     from avperception.pipeline.device import cuda_gather
 
-    monkeypatch.setattr(cuda_gather, "FIRST_CAPACITY", 64)
+    monkeypatch.setattr(cuda_gather, "FIRST_POINTS", 64)
 
     found, expected, _ = fused_both(device, sweep, views_around())
 
@@ -249,8 +250,8 @@ def test_what_there_is_no_room_for_is_counted(
 ) -> None:
     from avperception.pipeline.device import cuda_gather
 
-    monkeypatch.setattr(cuda_gather, "FIRST_CAPACITY", 128)
-    monkeypatch.setattr(cuda_gather, "MAX_CAPACITY", 256)
+    monkeypatch.setattr(cuda_gather, "FIRST_POINTS", 128)
+    monkeypatch.setattr(cuda_gather, "MAX_POINTS", 256)
     pipeline = LidarPipeline(LidarSettings(), device)
 
     fuse(pipeline.process(sweep.cloud, lidar_mount()), views_around(), FusionSettings())

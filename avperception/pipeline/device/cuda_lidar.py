@@ -1,0 +1,100 @@
+"""A lidar's result whose arrays are in GPU memory until somebody reads them."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from avperception.pipeline.device.cuda_errors import cuda_errors, import_cupy
+from avperception.pipeline.device.cuda_gather import CudaGather
+from avperception.pipeline.device.sweep import SweepArrays
+from avperception.pipeline.device.sweep_graph import SweepGraph
+from avperception.pipeline.views import CameraView, HostViewPoints, ViewPoints
+from avperception.types import Bool, Float32, Float64, LidarResult, PointCloud
+
+
+class CudaLidarResult(LidarResult):
+    """A sweep in GPU memory; its arrays come to the host when they are first read."""
+
+    _intensity: Float32
+    graph: SweepGraph | None
+    gather: CudaGather
+    _lock: threading.RLock
+    _host: SweepArrays | None
+    _give_back: weakref.finalize[..., Any]
+
+    def __init__(
+        self,
+        cloud: PointCloud,
+        T_target_lidar: Float64,
+        graph: SweepGraph,
+        gather: CudaGather,
+        give_back: Callable[[SweepGraph], None],
+        stage_ms: dict[str, float],
+    ) -> None:
+        vars(self).update(
+            stamp_ns=cloud.stamp_ns,
+            frame_id=cloud.frame_id,
+            T_target_lidar=T_target_lidar,
+            stage_ms=stage_ms,
+            _intensity=cloud.intensity,
+            graph=graph,
+            gather=gather,
+            _lock=threading.RLock(),
+            _host=None,
+            _give_back=weakref.finalize(self, give_back, graph),
+        )
+        self._give_back.atexit = False
+
+    @property
+    def points(self) -> Float32:
+        return self._arrays.points
+
+    @property
+    def intensity(self) -> Float32:
+        return self._intensity[self._arrays.rows]
+
+    @property
+    def is_ground(self) -> Bool:
+        return self._arrays.is_ground
+
+    @property
+    def ground_height(self) -> Float32:
+        return self._arrays.ground_height
+
+    @property
+    def is_on_device(self) -> bool:
+        """Whether the buffers on the GPU are still this sweep's."""
+        return self.graph is not None
+
+    def leave_device(self) -> None:
+        """Bring all to the host and give the buffers on the GPU back."""
+        with self._lock:
+            if self.graph is not None:
+                _ = self._arrays
+                vars(self)["graph"] = None
+                self._give_back()
+
+    @contextmanager
+    def view_points(self, views: Sequence[CameraView]) -> Iterator[ViewPoints]:
+        """Give the points that some cameras see, which stay on the GPU meanwhile."""
+        with self._lock:
+            if self.graph is None:
+                yield HostViewPoints(self, views)
+                return
+            assert self.graph.arrays is not None
+            with self.gather.of(self.graph.arrays, views) as points:
+                yield points
+
+    @property
+    def _arrays(self) -> SweepArrays:
+        with self._lock:
+            if self._host is None:
+                assert self.graph is not None
+                with cuda_errors(import_cupy()):
+                    vars(self)["_host"] = self.graph.download()
+            assert self._host is not None
+            return self._host
