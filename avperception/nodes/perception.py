@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockChange, JumpThreshold, TimeJump
-from rclpy.clock_type import ClockType
+from rclpy.clock import ClockChange, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -15,6 +14,7 @@ from tf2_msgs.msg import TFMessage
 from avperception.errors import AvperceptionError, ConfigurationError, TransformError
 from avperception.nodes import qos
 from avperception.nodes.camera_channel import CameraChannel
+from avperception.nodes.clocks import steady_clock
 from avperception.nodes.conversions.headers import header_message
 from avperception.nodes.diagnostics import diagnostic_array
 from avperception.nodes.ego_motion import EgoMotion
@@ -72,7 +72,7 @@ class PerceptionNode(LifecycleNode):
         )
         self.create_subscription(TFMessage, "/tf_static", self._on_static, qos.static_transforms())
         self.create_subscription(TFMessage, "/tf", self._on_moving, qos.transforms())
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        steady = steady_clock()
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
         self._expiry = self.create_timer(EXPIRY_PERIOD_S, self._expire)
         # On simulated time a timer may skip moments: each step of the clock is looked at, so that a

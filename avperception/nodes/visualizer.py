@@ -9,8 +9,6 @@ from contextlib import suppress
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
@@ -21,6 +19,7 @@ from visualization_msgs.msg import MarkerArray
 
 from avperception.errors import MessageError, TransformError
 from avperception.nodes import qos
+from avperception.nodes.clocks import steady_clock
 from avperception.nodes.conversions.coloured_clouds import coloured_cloud_message
 from avperception.nodes.conversions.headers import stamp_ns
 from avperception.nodes.conversions.markers import detection_markers
@@ -82,7 +81,7 @@ class Visualizer(Node):
                 Wanted(TFMessage, "/tf", self._on_moving, qos.transforms),
             ),
         )
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        steady = steady_clock()
         self.create_timer(INTEREST_PERIOD_S, self._follow_interest, clock=steady)
 
     @property
