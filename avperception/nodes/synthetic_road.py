@@ -15,6 +15,7 @@ from avperception.cli.demo_recordings import synthetic_recording
 from avperception.errors import AvperceptionError
 from avperception.nodes.bag_player import BagPlayer
 from avperception.nodes.process import EXIT_BAD_INPUT, run_node
+from avperception.replay.replay import make_folder
 from avperception.scenes import CONDITIONS, MIXED, Scene, default_rig
 
 PROGRAM = "synthetic_road"
@@ -57,7 +58,7 @@ def render(wanted: argparse.Namespace) -> Path:
     """Give the recording of the wanted drive, rendered if it is not there; raises BagError."""
     rig = default_rig(wanted.cameras)
     scene = Scene(wanted.seed, wanted.condition, ROAD, wanted.seconds, rig, wanted.frame_rate)
-    wanted.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(wanted.folder)
     told = 0
 
     def progress(done: int, total: int) -> None:

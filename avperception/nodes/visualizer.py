@@ -35,7 +35,7 @@ INTEREST_PERIOD_S = 0.25
 
 SWEEPS_KEPT = 5
 
-NICENESS = 10
+NICENESS = 5
 """What is drawn for people yields to what perceives."""
 
 
