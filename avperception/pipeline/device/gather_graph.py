@@ -125,6 +125,7 @@ class GatherGraph:
         if hidden:
             found = gather.hidden_around(self._pixels, sweep, regions, first, self.room.points)
         else:
+            self._pixels = None  # its memory serves again
             self._pixels = lenses.project_obstacles(sweep, self.room.rows, cameras, first)
             found = gather.points_in_boxes(self._pixels, regions, first, self.room.points)
         host = (self._columns.ctypes.data, self._offsets.ctypes.data)
