@@ -36,7 +36,7 @@ class SceneFrame:
 def recorded_frames(path: Path) -> list[SceneFrame]:
     """Record a scene of all conditions and read it again."""
     rig = Rig(default_rig().cameras, None)
-    scene = Scene(21, "mixed", "curved", duration=SECONDS, rate=RATE, rig=rig)
+    scene = Scene(3, "mixed", "curved", duration=SECONDS, rate=RATE, rig=rig)
     write_recording(scene, path, processes=1)
     topics = {f"/{camera}/image_raw" for camera in CAMERAS}
     topics |= {f"/{camera}/ground_truth/detections_2d" for camera in CAMERAS}
