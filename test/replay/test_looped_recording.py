@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message
 from recorded import read_bag
@@ -18,9 +20,17 @@ from avperception.replay.plan import plan_replay
 LAPS = 5
 
 
+@dataclass(frozen=True)
+class Drive:
+    """What was published in each lap, but what is published only once; the camera's times by stage."""
+
+    laps: list[list[Any]]
+    stage_ms: dict[str, list[float]]
+
+
 @pytest.fixture(scope="module")
-def laps(kitti_bag: Path, networks: Path) -> Iterator[list[list[Any]]]:
-    """What was published in each lap, but what is published only once."""
+def drive(kitti_bag: Path, networks: Path) -> Iterator[Drive]:
+    """All laps through one node, with the shared networks."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AVPERCEPTION_MODELS", str(networks))
         with BagReader(kitti_bag) as bag:
@@ -35,8 +45,9 @@ def laps(kitti_bag: Path, networks: Path) -> Iterator[list[list[Any]]]:
                     published += driver.settle().recorded
                 found.append([contents(entry) for entry in published if "label_info" not in entry.topic])
             counts = {source.name: source.dropped for source in driver.node.all_sources}
+            stage_ms = driver.node.cameras[0].source.stage_samples_ms()
         assert not any(counts.values()), counts
-        yield found
+        yield Drive(found, stage_ms)
 
 
 def contents(entry: Recorded) -> tuple[str, Any]:
@@ -54,12 +65,19 @@ def fields(value: Any) -> Any:
     return value.tobytes() if hasattr(value, "tobytes") else value
 
 
-def test_each_lap_gives_the_same_detections(laps: list[list[Any]]):
-    assert all(lap == laps[0] for lap in laps[1:])
+def test_each_lap_gives_the_same_detections(drive: Drive):
+    assert all(lap == drive.laps[0] for lap in drive.laps[1:])
 
 
-def test_the_laps_hold_detections(laps: list[list[Any]]):
+def test_the_laps_hold_detections(drive: Drive):
     """What would make the test before worth nothing: laps of nothing."""
-    boxes = [entry["detections"] for topic, entry in laps[0] if topic.endswith("detections_3d")]
+    boxes = [entry["detections"] for topic, entry in drive.laps[0] if topic.endswith("detections_3d")]
     assert len(boxes) == 3 and any(boxes)
     assert boxes[0][0]["id"] == "1"
+
+
+def test_detections_do_not_wait_for_the_segmenter(drive: Drive):
+    stages = drive.stage_ms
+    sooner = np.array(stages["camera_latency"]) - stages["detections_latency"]
+    assert len(sooner) == 3 * LAPS
+    assert (sooner > 0.9 * np.array(stages["segmenter_network"])).all()
