@@ -148,14 +148,22 @@ class FusionStage:
         while self._unplaced:
             synced = self._unplaced[0]
             is_late = now_ns - synced.arrived_ns >= self._timeout_ns
-            unplaced = self._find_unplaced(synced)
-            awaited = unplaced and not is_late and len(self._unplaced) <= SETS_WAITING
-            if awaited and any(self._is_waited_for(result) for result in unplaced):
-                return
-            sweep_ns = synced.lidar.stamp_ns
-            self._given_up = {result.camera: (result, sweep_ns) for result in unplaced}
+            try:
+                job = self._place(synced, is_late or len(self._unplaced) > SETS_WAITING)
+                if job is None:
+                    return
+                self._worker.submit(job)
+            except Exception as error:  # a sensor's thread must not end by it; it is counted and shown
+                self.source.drop("internal_error", f"finding the cameras of a sweep failed: {error!r}")
             self._unplaced.popleft()
-            self._worker.submit(_Job(synced, self._find_views(synced)))
+
+    def _place(self, synced: SyncedSet, is_last_try: bool) -> _Job | None:
+        """Find where each camera was; None while that is waited for."""
+        unplaced = self._find_unplaced(synced)
+        if not is_last_try and any(self._is_waited_for(result) for result in unplaced):
+            return None
+        self._given_up = {result.camera: (result, synced.lidar.stamp_ns) for result in unplaced}
+        return _Job(synced, self._find_views(synced))
 
     def _find_unplaced(self, synced: SyncedSet) -> list[CameraResult]:
         sweep_ns = synced.lidar.stamp_ns

@@ -62,7 +62,8 @@ class Vehicle:
 
 
 def test_a_camera_of_three_dies_and_comes_back():
-    with Rig(SETTINGS) as rig:
+    timeout_s = 0.4  # well above what a busy machine adds
+    with Rig({**SETTINGS, "sync.timeout": timeout_s}) as rig:
         vehicle = Vehicle(rig.start())
         sent: list[int] = []
 
@@ -89,14 +90,14 @@ def test_a_camera_of_three_dies_and_comes_back():
         arrivals = np.array([arrival for arrival, _, _ in vehicle.outputs])
         stamps = [stamp for _, stamp, _ in vehicle.outputs]
         assert stamps == sent[: len(stamps)], "every sweep has its result, in order"
-        assert len(sent) - len(stamps) <= 2
-        # Sweeps come every 0.1 s: the one that waits for the dead camera is late by its timeout, once.
-        assert np.diff(arrivals).max() < 2 * SWEEP_PERIOD + 0.2
+        assert len(sent) - len(stamps) <= 4
+        # One sweep waits for the dead camera; some that came meanwhile stand behind it, no later one waits.
+        assert np.diff(arrivals).max() < timeout_s + SWEEP_PERIOD + 0.3
         waits = arrivals - np.array(stamps) / SECOND + (time.time() - time.monotonic())
-        late = np.flatnonzero(waits[before:without] > 0.09)
-        assert len(late) <= 2, f"late after the death: {waits[before:without]}"
+        late = np.flatnonzero(waits[before:without] > timeout_s - 0.01)
+        assert len(late) <= 4, f"late after the death: {waits[before:without]}"
         left = np.array([missing[1] for _, _, missing in vehicle.outputs])
-        assert left[without - 1] > left[before] + 8, "it says so for each sweep"
+        assert left[without - 1] > left[before] + 5, "it says so for each sweep"
         whole = arrivals[1:][np.diff(left) == 0]
         returned = whole[whole > back][0]
         assert returned - back < 1.0
@@ -109,6 +110,9 @@ def test_a_camera_of_three_dies_and_comes_back():
 
 
 LAPS, FRAMES = 5, 6
+SLOWLY = 2
+"""Seconds that a second of the recording takes: a machine with other work to do must keep up."""
+
 START = 1_000 * SECOND
 
 
@@ -126,13 +130,17 @@ def recording(seed: int) -> list[tuple[int, str, int]]:
 @pytest.mark.parametrize("use_sim_time", [True, False], ids=["with its clock", "on the wall clock"])
 def test_a_recording_looped_five_times_gives_five_times_the_same_sets(use_sim_time: bool):
     """Without a pause in between, and in another order of the sensors at each seam."""
-    with Rig({**SETTINGS, "use_sim_time": use_sim_time, "sync.timeout": 1.0}) as rig:
+    topics = ["points", *(f"{name}/image_raw" for name in CAMERAS)]
+    reliable = {
+        f"qos_overrides./perception/input/{topic}.subscription.reliability": "reliable" for topic in topics
+    }
+    with Rig({**SETTINGS, **reliable, "use_sim_time": use_sim_time, "sync.timeout": 1.0}) as rig:
         vehicle = Vehicle(rig.start())
         clock = rig.companion.create_publisher(Clock, "/clock", 10)
         for lap in range(LAPS):
             begin = time.monotonic()
             for log_ns, sensor, stamp in recording(seed=lap):
-                rig.spin_for(begin + (log_ns - START) / SECOND - time.monotonic())
+                rig.spin_for(begin + SLOWLY * (log_ns - START) / SECOND - time.monotonic())
                 message = Clock()
                 message.clock.sec, message.clock.nanosec = divmod(log_ns, SECOND)
                 clock.publish(message)
@@ -140,7 +148,7 @@ def test_a_recording_looped_five_times_gives_five_times_the_same_sets(use_sim_ti
                     vehicle.points.publish(sweep(stamp))
                 else:
                     vehicle.images[sensor].publish(image(stamp))
-            rig.spin_for(begin + FRAMES / 10 - time.monotonic())
+            rig.spin_for(begin + SLOWLY * FRAMES / 10 - time.monotonic())
         message.clock.sec += 10
         clock.publish(message)
         rig.spin_until(lambda: len(vehicle.outputs) >= LAPS * FRAMES)
