@@ -30,6 +30,8 @@ class SweepGraph:
         self._ops = ops
         self._work = work
         self.stream = stream
+        # Results are read on other threads, perhaps while the sweeps' stream is being captured.
+        self._download_stream = cupy.cuda.Stream(non_blocking=True)
         self.layout = layout
         self.capacity = capacity
         self._pool = cupy.cuda.MemoryPool()
@@ -94,14 +96,14 @@ class SweepGraph:
         self._graph.launch(self.stream)
 
     def download(self) -> SweepArrays:
-        """Bring the arrays of the last sweep to the host, of the rows that are filled."""
+        """Bring the arrays of the last sweep, which must be done, to the host without empty rows."""
         arrays = self.arrays
         assert arrays is not None
-        rows = arrays.rows.get(stream=self.stream)
+        rows = arrays.rows.get(stream=self._download_stream)
         rows = rows[rows >= 0].astype(np.int64)
         filled = slice(0, len(rows))
         found = (arrays.points, arrays.ground_height, arrays.is_ground)
-        return SweepArrays(rows, *(array[filled].get(stream=self.stream) for array in found))
+        return SweepArrays(rows, *(array[filled].get(stream=self._download_stream) for array in found))
 
     def _enqueue(self) -> None:
         T = self._device[:HEADER_BYTES].view(np.float64).reshape(4, 4)

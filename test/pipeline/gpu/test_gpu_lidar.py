@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -116,6 +117,21 @@ def test_results_that_are_kept_stay_what_they_are(device: CudaDevice) -> None:
     assert len(on_device) <= SWEEPS_ON_DEVICE
     for result, cloud in zip(kept, clouds, strict=True):
         check_same(result, reference.process(cloud, lidar_mount()))
+
+
+def test_results_are_read_while_other_sweeps_are_captured(device: CudaDevice) -> None:
+    own, reference = LidarPipeline(LidarSettings(), device), LidarPipeline(LidarSettings())
+    clouds = [random_cloud(seed, 10_000 * (seed + 1)) for seed in range(8)]
+
+    with ThreadPoolExecutor(4) as threads:
+        reads = []
+        for cloud in clouds:
+            result = own.process(cloud, lidar_mount())
+            expected = reference.process(cloud, lidar_mount())
+            reads.append(threads.submit(check_same, result, expected))
+            del result
+        for read in reads:
+            read.result()
 
 
 def test_buffers_are_used_again(device: CudaDevice) -> None:
