@@ -229,6 +229,7 @@ def machine() -> dict[str, Any]:
         "cpu": cpu[0].partition(":")[2].strip() if cpu else platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
         "gpu": gpu,
+        "real_time_priority": os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR),
         "python": platform.python_version(),
         "avperception": __version__,
     }
