@@ -74,6 +74,7 @@ class CameraChannel:
         self.source = Source(f"{name} camera", node.get_logger())
         self.info_source = Source(f"{name} camera_info", node.get_logger())
         self._pipeline = pipeline
+        self._captures = pipeline.frames_at_once  # one each is as it should be
         self._fusion = fusion
         self._on_result = on_result
         self._stamps = StampCheck(self.source, node.get_clock(), "image")
@@ -180,6 +181,7 @@ class CameraChannel:
 
     def _deliver(self, running: _Running, result: CameraResult) -> None:
         start_ns = time.perf_counter_ns()
+        self._note_limits(result)
         if "detections_latency" not in running.stage_ms:  # without a detector nothing was there sooner
             self._publish_detections(running.image, result.detections)
         try:
@@ -191,6 +193,18 @@ class CameraChannel:
         publish_ms = (time.perf_counter_ns() - start_ns) / 1e6
         own_ms = {"camera_publish": publish_ms, "camera_latency": running.job.age_ms}
         self.source.process({**result.stage_ms, **running.stage_ms, **own_ms})
+
+    def _note_limits(self, result: CameraResult) -> None:
+        if overflow := result.detections.overflow:
+            self.source.note(
+                "candidates_left_out",
+                f"{overflow} candidates were too many, the weakest: raise detector.score_threshold",
+            )
+        if (captures := self._pipeline.captures) > self._captures:
+            self.source.note(
+                "recaptured", "the GPU's work was captured anew, for images of another layout or a threshold"
+            )
+            self._captures = captures
 
     def _publish_detections(self, image: Image, detections: Detections2D) -> None:
         try:

@@ -20,6 +20,7 @@ from avperception.nodes.source import Source
 from avperception.nodes.stamps import StampCheck
 from avperception.nodes.transforms import TransformTree
 from avperception.nodes.worker import Worker
+from avperception.pipeline.device import Device
 from avperception.pipeline.lidar import LidarPipeline
 from avperception.types import Float64, PointCloud
 
@@ -48,6 +49,7 @@ class LidarChannel:
         parameters: NodeParameters,
         transforms: TransformTree,
         fusion: FusionStage,
+        device: Device,
     ) -> None:
         self.source = Source("lidar", node.get_logger())
         self._node = node
@@ -55,7 +57,8 @@ class LidarChannel:
         self._timeout_ns = parameters.nanoseconds("sync.timeout")
         self._transforms = transforms
         self._fusion = fusion
-        self._pipeline = LidarPipeline(parameters.lidar)
+        self._pipeline = LidarPipeline(parameters.lidar, device)
+        self._overflow = 0
         self._stamps = StampCheck(self.source, node.get_clock(), "sweep")
         self._without_transform: deque[tuple[PointCloud2, int]] = deque()
         self._worker: Worker[_Job] = Worker("lidar", self._handle, self._overload, SWEEPS_WAITING)
@@ -127,6 +130,12 @@ class LidarChannel:
         except Exception as error:  # a bad sweep must not end the thread; it is counted and shown
             self.source.drop("internal_error", f"preparing a sweep failed: {error!r}")
             return
+        if (overflow := self._pipeline.overflow) > self._overflow:
+            self.source.note(
+                "points_left_out",
+                f"{overflow - self._overflow} points behind 2D boxes were too many for the GPU",
+            )
+            self._overflow = overflow
         self._fusion.add_lidar(result, job.arrived_ns)
         latency_ms = (time.perf_counter_ns() - job.start_ns) / 1e6
         self.source.process({**result.stage_ms, "lidar_latency": latency_ms})

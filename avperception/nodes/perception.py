@@ -210,7 +210,7 @@ class PerceptionNode(LifecycleNode):
             for name in self._settings.cameras
         ]
         self.fusion.connect({camera.name: camera for camera in self.cameras})
-        self.lidar = LidarChannel(self, self._settings, self._transforms, self.fusion)
+        self.lidar = LidarChannel(self, self._settings, self._transforms, self.fusion, networks.device)
         check_types([*self.inputs, *self.outputs])
         self.health.build(self.cameras, self.lidar, self.fusion, networks)
 
