@@ -128,6 +128,8 @@ CAMERAS = {
 
 
 def pixels_through_opencv(points_camera: np.ndarray, camera) -> np.ndarray:
+    if not len(points_camera):
+        return np.zeros((0, 2))  # OpenCV gives None
     if camera.distortion_model == "equidistant":
         pixels, _ = cv2.fisheye.projectPoints(
             points_camera[:, None], np.zeros(3), np.zeros(3), camera.K, camera.D
