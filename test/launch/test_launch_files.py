@@ -152,6 +152,22 @@ def test_a_recording_is_played_into_the_nodes_and_ends_the_launch(
     assert launch.said.count("process has finished cleanly") == 3, launch.said
 
 
+def test_the_synthetic_road_is_rendered_and_driven_along(
+    repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path
+) -> None:
+    drive = ["seconds:=0.4", "frame_rate:=5.0"]
+    kept_here = {**environment, "XDG_CACHE_HOME": str(tmp_path)}
+    launch = Launch(repository / "launch" / "demo.launch.py", kept_here, *drive)
+    launches.append(launch)
+    launch.until(r"synthetic_road_\w+\.mcap: 0\.\d s")
+    assert list((tmp_path / "avperception" / "demo").glob("*.mcap"))
+    if "active: cameras front, left, right; detector demo_detector" not in launch.said:
+        launch.until(r"active: cameras front, left, right; detector demo_detector")
+    assert launch.interrupt() < 8
+    assert launch.process.returncode == 0 and "Traceback" not in launch.said, launch.said
+    assert launch.said.count("process has finished cleanly") == 3, launch.said
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
