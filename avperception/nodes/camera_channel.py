@@ -68,6 +68,8 @@ class CameraChannel:
         ego_motion: EgoMotion,
         fusion: FusionStage,
         on_result: Callable[[CameraResult, Image], None],
+        *,
+        always_segment: bool,
     ) -> None:
         name = pipeline.name
         self.name = name
@@ -77,6 +79,7 @@ class CameraChannel:
         self._captures = pipeline.frames_at_once  # one each is as it should be
         self._fusion = fusion
         self._on_result = on_result
+        self._always_segment = always_segment
         self._stamps = StampCheck(self.source, node.get_clock(), "image")
         self._form: tuple[str, ...] | None = None
         self._views = CameraViews(name, parameters, ego_motion, self.info_source)
@@ -142,7 +145,9 @@ class CameraChannel:
                 self._publish_detections(image, detections)
                 stage_ms["detections_latency"] = job.age_ms
 
-            running = _Running(job, image, self._pipeline.submit(image, publish), stage_ms)
+            segment = self._always_segment or self._outputs.wants_segmentation
+            pending = self._pipeline.submit(image, publish, segment=segment)
+            running = _Running(job, image, pending, stage_ms)
         except Exception as error:  # a bad image must not end the thread; it is counted and shown
             self._fail(job, error)
         else:

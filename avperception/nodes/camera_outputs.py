@@ -35,6 +35,11 @@ class CameraOutputs:
         self.all = (self._detections, self._segmentation, self._label_info, self._lanes)
 
     @property
+    def wants_segmentation(self) -> bool:
+        """True while somebody subscribes to what the segmenter gives: the mask or the lane lines."""
+        return self._segmentation.is_wanted or self._lanes.is_wanted
+
+    @property
     def wants_lanes(self) -> bool:
         """True while somebody subscribes to the lane lines."""
         return self._lanes.is_wanted
@@ -46,13 +51,11 @@ class CameraOutputs:
 
     def publish_segmentation(self, result: CameraResult) -> None:
         """Publish the class of each pixel, and once what the classes are called."""
-        if result.segmentation is None:
-            return
-        if not self._label_info_sent:
+        if result.segmentation_classes and not self._label_info_sent:
             info = label_info_message(result.segmentation_classes, result.stamp_ns, result.frame_id)
             self._label_info.publish(info)
             self._label_info_sent = True
-        if self._segmentation.is_wanted:
+        if result.segmentation is not None and self._segmentation.is_wanted:
             message = image_message(result.segmentation, "mono8")
             message.header = header_message(result.stamp_ns, result.frame_id)
             self._segmentation.publish(message)

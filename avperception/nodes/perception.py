@@ -40,7 +40,8 @@ class PerceptionNode(LifecycleNode):
     """Lifecycle node: configure loads the networks and allocates, activate subscribes.
 
     `on_camera` and `on_fused` are called with each result on the thread that made it, just before the
-    outputs are published; replay uses them to draw.
+    outputs are published; replay uses them to draw. Without `on_camera` images are segmented only while
+    somebody subscribes to what comes of it.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class PerceptionNode(LifecycleNode):
         *,
         cli_args: Sequence[str] | None = None,
         parameter_overrides: Sequence[Parameter] | None = None,
-        on_camera: Callable[[CameraResult, Image], None] = lambda result, image: None,
+        on_camera: Callable[[CameraResult, Image], None] | None = None,
         on_fused: Callable[[FusedResult], None] = lambda result: None,
     ) -> None:
         super().__init__(
@@ -206,6 +207,7 @@ class PerceptionNode(LifecycleNode):
                 ego_motion,
                 self.fusion,
                 self._on_camera,
+                always_segment=self._observe_camera is not None,
             )
             for name in self._settings.cameras
         ]
@@ -216,7 +218,8 @@ class PerceptionNode(LifecycleNode):
 
     def _on_camera(self, result: CameraResult, image: Image) -> None:
         self.health.on_camera(result, image)
-        self._observe_camera(result, image)
+        if self._observe_camera:
+            self._observe_camera(result, image)
 
     def _on_fused(self, result: FusedResult) -> None:
         self.health.on_fused(result)

@@ -66,27 +66,37 @@ class CameraPipeline:
         return sum(runner.captures for runner in self.runners)
 
     def submit(
-        self, image: Image, on_detections: DetectionsCallback = lambda detections: None
+        self,
+        image: Image,
+        on_detections: DetectionsCallback = lambda detections: None,
+        *,
+        segment: bool = True,
     ) -> PendingResult:
         """Begin with an image, once a frame before is done with; it need not be kept after this returns.
 
+        Without `segment` the mask and the lane lines are left out and cost nothing; on a GPU a change of
+        it captures the work anew.
         Every result must be taken. Raises MessageError for an image that cannot be converted and
         EngineError when a network fails.
         """
         check_image(image)
         slot = self._free.get()
         try:
-            slot.launch(image, on_detections)
+            slot.launch(image, on_detections, segment)
         except BaseException:
             self._free.put(slot)
             raise
         return PendingResult(slot, self._free)
 
     def process(
-        self, image: Image, on_detections: DetectionsCallback = lambda detections: None
+        self,
+        image: Image,
+        on_detections: DetectionsCallback = lambda detections: None,
+        *,
+        segment: bool = True,
     ) -> CameraResult:
         """Detect, segment and find the lane lines in one image; raises as `submit`."""
-        return self.submit(image, on_detections).result()
+        return self.submit(image, on_detections, segment=segment).result()
 
 
 class PendingResult:
@@ -119,16 +129,18 @@ class _FrameSlot:
         self._settings = settings
         self._detector = Detector(detector, settings, device) if detector else None
         self._segmenter = Segmenter(segmenter, device) if segmenter else None
-        tasks = [task for task in (self._detector, self._segmenter) if task]
-        # Not a method of this slot: both would refer to each other and outlive their camera for a while.
-        self.runner = device.make_runner(partial(_enqueue, tasks))
+        # What is to be done for the next frame. The runner knows this list and not the slot: both would
+        # refer to each other and outlive their camera for a while.
+        self._tasks: list[Detector | Segmenter] = []
+        self.runner = device.make_runner(partial(_enqueue, self._tasks))
         self._image: Image | None = None
         self._detections = _NO_DETECTIONS
         self._delivered: dict[str, NDArray[Any]] = {}
         self._started_ns = 0
 
-    def launch(self, image: Image, on_detections: DetectionsCallback) -> None:
+    def launch(self, image: Image, on_detections: DetectionsCallback, segment: bool) -> None:
         """Begin with an image."""
+        self._tasks[:] = [task for task in (self._detector, self._segmenter if segment else None) if task]
         self._started_ns = time.perf_counter_ns()
         # What the result needs of the image; its pixels belong to whoever gave them.
         self._image = without_pixels(image)
@@ -140,7 +152,7 @@ class _FrameSlot:
                 self._detections = self._detector.unpack(array)
                 on_detections(self._detections)
 
-        settings = (self._settings.score_threshold, self._settings.nms_threshold)
+        settings = (self._settings.score_threshold, self._settings.nms_threshold, segment)
         self.runner.launch(image, (image.encoding, image.width, image.height, *settings), take)
 
     def wait(self) -> CameraResult:

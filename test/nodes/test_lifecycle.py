@@ -93,6 +93,21 @@ def test_an_image_is_worked_on_while_active_and_only_then():
         assert [message.header.stamp.sec for message in results] == [5, 7]
 
 
+def test_images_are_segmented_while_somebody_wants_it():
+    with Rig({"segmenter.model": "demo_segmenter"}) as rig:
+        rig.start()
+        camera = rig.node.cameras[0]
+        images = rig.publisher(Image, "/perception/input/front/image_raw")
+        images.publish(image(1))
+        rig.spin_until(lambda: camera.source.processed == 1)
+        assert "segmenter_network" not in camera.source.stage_samples_ms()
+        masks = rig.collect(Image, "/perception/output/front/segmentation")
+        rig.spin_until(lambda: camera.outputs[1].is_wanted)
+        images.publish(image(2))
+        rig.spin_until(lambda: masks)
+        assert len(camera.source.stage_samples_ms()["segmenter_network"]) == 1
+
+
 def test_cleanup_ends_every_thread():
     with Rig() as rig:
         before = {thread.name for thread in threading.enumerate()}

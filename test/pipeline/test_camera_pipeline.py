@@ -177,6 +177,19 @@ def test_an_image_without_anything_gives_empty_results(
     assert segmenter.process(black).lanes == ()
 
 
+def test_segmentation_that_is_not_wanted_costs_nothing(networks: Networks, street: np.ndarray) -> None:
+    pipeline = CameraPipeline(
+        "front", networks("yolox_nano"), networks("twinlitenet"), DetectorSettings(), CpuDevice()
+    )
+    whole = pipeline.process(bgr_image(street))
+    part = pipeline.process(bgr_image(street), segment=False)
+    again = pipeline.process(bgr_image(street))
+
+    assert part.segmentation is None and part.lanes == () and "segmenter_network" not in part.stage_ms
+    np.testing.assert_array_equal(part.detections.boxes, whole.detections.boxes)
+    np.testing.assert_array_equal(again.segmentation, whole.segmentation)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (2, 700), (700, 2), (33, 17)])
 def test_images_of_strange_sizes_are_no_error(
     detector: CameraPipeline, segmenter: CameraPipeline, size: tuple[int, int]
