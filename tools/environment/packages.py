@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from environment.ament import index_project
 from environment.commands import run_logged
 from environment.places import Places
 
@@ -50,6 +51,7 @@ def install_project(places: Places, environment: dict[str, str]) -> None:
     """Install avperception so that the checkout itself is what runs."""
     options: list[str | Path] = ["--no-deps", "--no-build-isolation", "--editable", places.root]
     _pip_install(places, options, "project", environment)
+    index_project(places)
 
 
 def requirement_lines(file: Path) -> list[str]:

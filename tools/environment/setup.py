@@ -99,7 +99,8 @@ def _steps(places: Places, installation: RosInstallation | None) -> list[Step]:
         inputs = fingerprint([inputs], [places.interfaces, TOOLS / "messages.py"])
         title = "building vision_msgs and tf2_msgs"
         steps.append(Step("messages", title, inputs, lambda: build_messages(places, environment)))
-    inputs = fingerprint([inputs], [places.root / name for name in PROJECT_FILES])
+    project_files = [*(places.root / name for name in PROJECT_FILES), TOOLS / "ament.py"]
+    inputs = fingerprint([inputs], project_files)
     title = "installing avperception from this checkout"
     steps.append(Step("project", title, inputs, lambda: install_project(places, environment)))
     return steps

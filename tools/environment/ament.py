@@ -1,0 +1,34 @@
+"""The checkout among the packages of .venv, so that `ros2 launch` and `ros2 run` find it there."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from environment.places import Places
+
+PACKAGE = "avperception"
+SHARED = ("package.xml", "launch", "config", "engines")
+
+
+def index_project(places: Places) -> None:
+    """Do what colcon does with an ament package, with links into the checkout (pip leaves this out)."""
+    marker = places.venv / "share" / "ament_index" / "resource_index" / "packages" / PACKAGE
+    _link(marker, places.root / "resource" / PACKAGE)
+    for name in SHARED:
+        _link(places.venv / "share" / PACKAGE / name, places.root / name)
+    for name in _executables(places.root / "setup.py"):
+        _link(places.venv / "lib" / PACKAGE / name, places.venv / "bin" / name)
+
+
+def _link(link: Path, target: Path) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if link.is_symlink() or link.exists():
+        link.unlink()
+    link.symlink_to(os.path.relpath(target, link.parent))
+
+
+def _executables(setup: Path) -> list[str]:
+    """The nodes among the console scripts that `setup.py` names."""
+    return re.findall(rf'"(\w+) = {PACKAGE}\.nodes\.', setup.read_text(encoding="utf-8"))
