@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def test_tools_of_ros_find_the_package_its_files_and_its_nodes(
     assert all(path.is_file() for path in nodes.iterdir())
 
 
-def test_what_is_added_to_the_checkout_is_there_without_a_new_set_up(places: Places) -> None:
+def test_launch_files_are_found_by_a_walk_that_follows_no_links(places: Places, repository: Path) -> None:
     index_project(places)
-    (places.root / "launch" / "mine.launch.py").write_text("")
-    assert (places.venv / "share" / "avperception" / "launch" / "mine.launch.py").is_file()
+    walked = {name for _, _, names in os.walk(places.venv / "share" / "avperception") for name in names}
+    assert {file.name for file in (repository / "launch").glob("*.py")} <= walked

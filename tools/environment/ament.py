@@ -9,7 +9,7 @@ from pathlib import Path
 from environment.places import Places
 
 PACKAGE = "avperception"
-SHARED = ("package.xml", "launch", "config", "engines")
+SHARED = ("package.xml", "config", "engines")
 
 
 def index_project(places: Places) -> None:
@@ -18,6 +18,9 @@ def index_project(places: Places) -> None:
     _link(marker, places.root / "resource" / PACKAGE)
     for name in SHARED:
         _link(places.venv / "share" / PACKAGE / name, places.root / name)
+    # `ros2 launch` looks into no folder that is a link.
+    for file in sorted((places.root / "launch").glob("*.launch.py")):
+        _link(places.venv / "share" / PACKAGE / "launch" / file.name, file)
     for name in _executables(places.root / "setup.py"):
         _link(places.venv / "lib" / PACKAGE / name, places.venv / "bin" / name)
 

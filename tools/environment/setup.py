@@ -21,7 +21,7 @@ from environment.record import fingerprint, read_record, write_record
 from environment.ros_installation import RosInstallation, sourced_installation
 
 TOOLS = Path(__file__).resolve().parent
-PROJECT_FILES = ("setup.py", "setup.cfg", "package.xml", "resource")
+PROJECT_FILES = ("setup.py", "setup.cfg", "package.xml", "resource", "launch")
 
 
 @dataclass(frozen=True)
