@@ -45,6 +45,16 @@ def test_tools_of_ros_find_the_package_its_files_and_its_nodes(
     assert all(path.is_file() for path in nodes.iterdir())
 
 
+def test_links_of_an_earlier_set_up_lead_no_deletion_into_the_checkout(places: Places) -> None:
+    share = places.venv / "share" / "avperception"
+    share.mkdir(parents=True)
+    (share / "launch").symlink_to(places.root / "launch")
+    before = {file.name: file.read_text() for file in (places.root / "launch").iterdir() if file.is_file()}
+    index_project(places)
+    after = {file.name: file.read_text() for file in (places.root / "launch").iterdir() if file.is_file()}
+    assert after == before and not any(file.is_symlink() for file in (places.root / "launch").iterdir())
+
+
 def test_launch_files_are_found_by_a_walk_that_follows_no_links(places: Places, repository: Path) -> None:
     index_project(places)
     walked = {name for _, _, names in os.walk(places.venv / "share" / "avperception") for name in names}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 from environment.places import Places
@@ -14,6 +15,9 @@ SHARED = ("package.xml", "config", "engines")
 
 def index_project(places: Places) -> None:
     """Do what colcon does with an ament package, with links into the checkout (pip leaves this out)."""
+    for folder in ("share", "lib"):
+        # Anew each time: through a folder that is a link from before, the checkout's own files would go.
+        shutil.rmtree(places.venv / folder / PACKAGE, ignore_errors=True)
     marker = places.venv / "share" / "ament_index" / "resource_index" / "packages" / PACKAGE
     _link(marker, places.root / "resource" / PACKAGE)
     for name in SHARED:
@@ -27,8 +31,7 @@ def index_project(places: Places) -> None:
 
 def _link(link: Path, target: Path) -> None:
     link.parent.mkdir(parents=True, exist_ok=True)
-    if link.is_symlink() or link.exists():
-        link.unlink()
+    link.unlink(missing_ok=True)
     link.symlink_to(os.path.relpath(target, link.parent))
 
 
