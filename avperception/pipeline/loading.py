@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from avperception.engines import Engine, find_engine, load_engine
+from avperception.engines import BACKENDS, ENGINE_POLICIES, Engine, find_engine, load_engine
 from avperception.engines.machine import current_machine
 from avperception.engines.manifest import read_manifest
 from avperception.errors import AvperceptionError, ConfigurationError, EngineError
@@ -17,6 +17,8 @@ from avperception.models import check_network, find_card, locate
 from avperception.models.card import ModelCard
 from avperception.pipeline.device import CpuDevice, Device
 from avperception.pipeline.network import Network
+
+PRECISIONS = ("fp32", "fp16", "int8")
 
 TASKS = {"detector": "detection", "segmenter": "segmentation"}
 """The roles that a network can have, and what it must do in each."""
@@ -69,6 +71,7 @@ def load_networks(wanted: Mapping[str, Wanted], placing: Placing) -> Networks:
     `auto` takes the GPU if everything it needs is there for every network, else the host's CPU.
     Raises ModelError, EngineError or ConfigurationError.
     """
+    _check_names(wanted, placing)
     cards = {role: _card(role, wanted[role].model) for role in TASKS}
     if placing.backend == "onnxruntime":
         return Networks(_on_cpu(cards, placing), CpuDevice())
@@ -78,6 +81,16 @@ def load_networks(wanted: Mapping[str, Wanted], placing: Placing) -> Networks:
         if placing.backend == "tensorrt":
             raise
         return Networks(_on_cpu(cards, placing), CpuDevice(), why_cpu=str(error))
+
+
+def _check_names(wanted: Mapping[str, Wanted], placing: Placing) -> None:
+    for name, value, allowed in (
+        ("backend", placing.backend, BACKENDS),
+        ("engine_policy", placing.engine_policy, ENGINE_POLICIES),
+        *((f"{role}.precision", wanted[role].precision, PRECISIONS) for role in TASKS),
+    ):
+        if value not in allowed:
+            raise ConfigurationError(f"{name} is {value!r}: it must be one of {', '.join(allowed)}")
 
 
 def _card(role: str, name: str) -> ModelCard | None:
