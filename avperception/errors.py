@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class AvperceptionError(Exception):
     """Base of all errors raised on purpose; the command line shows its text as one line."""
@@ -9,6 +11,12 @@ class AvperceptionError(Exception):
 
 class ConfigurationError(AvperceptionError):
     """A parameter, an argument or a configuration file holds a value that cannot be used."""
+
+
+def require_one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    """Refuse a value that is none of those allowed; raises ConfigurationError."""
+    if value not in allowed:
+        raise ConfigurationError(f"{name} is {value!r}: it must be one of {', '.join(allowed)}")
 
 
 class ModelError(AvperceptionError):

@@ -34,9 +34,9 @@ from avperception.engines.engine_file import (
 )
 from avperception.engines.machine import Machine, current_machine
 from avperception.engines.manifest import read_manifest
-from avperception.engines.options import CompilerOptions, parse_profiles, parse_targets
-from avperception.engines.precision import CALIBRATORS, PRECISIONS
-from avperception.errors import ConfigurationError, EngineError
+from avperception.engines.options import PRECISIONS, CompilerOptions, parse_profiles, parse_targets
+from avperception.engines.precision import CALIBRATORS
+from avperception.errors import ConfigurationError, EngineError, require_one_of
 from avperception.models.library import find_card, locate
 
 EXIT_FAILURES = 1
@@ -84,8 +84,8 @@ def build(
 
     TensorRT-RTX builds on any machine for the GPUs that --target names, TensorRT for its own GPU only.
     """
-    _one_of("--precision", precision, PRECISIONS)
-    _one_of("--calibrator", calibrator, CALIBRATORS)
+    require_one_of("--precision", precision, PRECISIONS)
+    require_one_of("--calibrator", calibrator, CALIBRATORS)
     request = BuildRequest(
         card=find_card(model),
         precision=precision,  # type: ignore[arg-type] # checked above
@@ -223,7 +223,7 @@ def check(
     Without a GPU the network that the engine was built of runs on ONNX Runtime instead, and the result
     says so: it has the engine's precision, but not its kernels.
     """
-    _one_of("--precision", precision, PRECISIONS)
+    require_one_of("--precision", precision, PRECISIONS)
     largest_drop = parse_share("--limit", limit)
     largest_error = None if max_error is None else parse_share("--max-error", max_error)
     columns = (TextColumn("comparing"), BarColumn(), TaskProgressColumn())
@@ -258,7 +258,7 @@ def _engine(text: str, precision: str | None) -> EngineFile:
             raise EngineError(f"{text} is not there: `avperception engine list` shows what is built")
         return file
     if precision is not None:
-        _one_of("--precision", precision, PRECISIONS)
+        require_one_of("--precision", precision, PRECISIONS)
     network = locate(find_card(text))
     files = engines_of(network, precision or "*")
     if not files:
@@ -274,8 +274,3 @@ def parse_share(option: str, text: str) -> float:
     if not 0 <= share <= 1:
         raise ConfigurationError(f"{option} is {text!r}: it must be a share such as 0.5% or 0.005")
     return share
-
-
-def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigurationError(f"{option} is {value!r}: it must be one of {', '.join(allowed)}")

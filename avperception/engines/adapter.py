@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avperception.errors import ConfigurationError, EngineError
+from avperception.errors import EngineError, require_one_of
 
 if TYPE_CHECKING:
     import tensorrt as trt  # type: ignore[import-not-found, import-untyped, unused-ignore]
@@ -90,8 +90,8 @@ class Flavour:
 def flavour() -> Flavour:
     """Give the TensorRT in use; raises EngineError with the way to install one, ConfigurationError."""
     chosen = os.environ.get(FLAVOUR_VARIABLE, "")
-    if chosen and chosen not in FLAVOURS:
-        raise ConfigurationError(f"{FLAVOUR_VARIABLE} is {chosen!r}: it must be one of {', '.join(FLAVOURS)}")
+    if chosen:
+        require_one_of(FLAVOUR_VARIABLE, chosen, FLAVOURS)
     reasons = []
     for name in (chosen,) if chosen else FLAVOURS:
         found = probe(name)

@@ -28,9 +28,9 @@ from avperception.engines.manifest import (
     TensorrtFacts,
     read_manifest,
 )
-from avperception.engines.options import CURRENT, CompilerOptions
+from avperception.engines.options import CURRENT, CompilerOptions, Precision
 from avperception.engines.precision import PrecisionReport, PrecisionRequest, prepare_onnx
-from avperception.engines.precision.request import Calibrator, Precision
+from avperception.engines.precision.request import Calibrator
 from avperception.errors import EngineError
 from avperception.models.card import ModelCard
 from avperception.models.library import find_card, locate, reference

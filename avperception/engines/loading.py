@@ -13,7 +13,7 @@ from avperception.engines.engine_file import EngineFile, StaleEngineError, engin
 from avperception.engines.machine import current_machine
 from avperception.engines.manifest import read_manifest
 from avperception.engines.onnxruntime import OnnxRuntimeEngine
-from avperception.errors import ConfigurationError, EngineError
+from avperception.errors import EngineError, require_one_of
 from avperception.models.card import ModelCard
 from avperception.models.library import reference
 
@@ -49,12 +49,8 @@ def load_engine(
     Raises EngineError, StaleEngineError with all that does not fit, and ConfigurationError for a
     backend or policy of another name.
     """
-    for name, value, allowed in (
-        ("backend", backend, BACKENDS),
-        ("engine_policy", engine_policy, ENGINE_POLICIES),
-    ):
-        if value not in allowed:
-            raise ConfigurationError(f"{name} is {value!r}: it must be one of {', '.join(allowed)}")
+    require_one_of("backend", backend, BACKENDS)
+    require_one_of("engine_policy", engine_policy, ENGINE_POLICIES)
     if backend == "onnxruntime" or (
         backend == "auto" and not _runs_on_tensorrt(path, precision, engine_policy)
     ):

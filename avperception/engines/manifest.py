@@ -120,6 +120,11 @@ class EngineManifest:
     build: BuildFacts
     request: RequestFacts
 
+    @property
+    def coverage(self) -> Mapping[str, Any] | None:
+        """What an INT8 engine was calibrated with; the values of other precisions have no such limits."""
+        return self.precision.get("coverage") if self.precision["precision"] == "int8" else None
+
     def as_json(self) -> bytes:
         """The manifest as it is written."""
         return (json.dumps(asdict(self), indent=2) + "\n").encode()

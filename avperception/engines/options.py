@@ -6,8 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
 
 from avperception.errors import ConfigurationError
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 CURRENT = ("current",)
 """The target that means the GPU of this machine."""

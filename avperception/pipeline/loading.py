@@ -12,13 +12,12 @@ import numpy as np
 from avperception.engines import BACKENDS, ENGINE_POLICIES, Engine, find_engine, load_engine
 from avperception.engines.machine import current_machine
 from avperception.engines.manifest import read_manifest
-from avperception.errors import AvperceptionError, ConfigurationError, EngineError
+from avperception.engines.options import PRECISIONS
+from avperception.errors import AvperceptionError, ConfigurationError, EngineError, require_one_of
 from avperception.models import check_network, find_card, locate
 from avperception.models.card import ModelCard
 from avperception.pipeline.device import CpuDevice, Device
 from avperception.pipeline.network import Network
-
-PRECISIONS = ("fp32", "fp16", "int8")
 
 TASKS = {"detector": "detection", "segmenter": "segmentation"}
 """The roles that a network can have, and what it must do in each."""
@@ -84,13 +83,10 @@ def load_networks(wanted: Mapping[str, Wanted], placing: Placing) -> Networks:
 
 
 def _check_names(wanted: Mapping[str, Wanted], placing: Placing) -> None:
-    for name, value, allowed in (
-        ("backend", placing.backend, BACKENDS),
-        ("engine_policy", placing.engine_policy, ENGINE_POLICIES),
-        *((f"{role}.precision", wanted[role].precision, PRECISIONS) for role in TASKS),
-    ):
-        if value not in allowed:
-            raise ConfigurationError(f"{name} is {value!r}: it must be one of {', '.join(allowed)}")
+    require_one_of("backend", placing.backend, BACKENDS)
+    require_one_of("engine_policy", placing.engine_policy, ENGINE_POLICIES)
+    for role in TASKS:
+        require_one_of(f"{role}.precision", wanted[role].precision, PRECISIONS)
 
 
 def _card(role: str, name: str) -> ModelCard | None:
@@ -139,10 +135,8 @@ def _tensorrt(card: ModelCard, precision: str, policy: str) -> Network:
 
 
 def _coverage(manifest: Path) -> Mapping[str, Any] | None:
-    """What an INT8 engine was calibrated with; the values of other precisions have no such limits."""
     try:
-        precision = read_manifest(manifest).precision
-        return precision.get("coverage") if precision["precision"] == "int8" else None
+        return read_manifest(manifest).coverage
     except AvperceptionError:  # an engine whose manifest is damaged is refused before
         return None
 

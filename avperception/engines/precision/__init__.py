@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from avperception.engines.options import PRECISIONS
 from avperception.engines.precision.request import (
     CALIBRATORS,
-    PRECISIONS,
     LayerException,
     MetricResult,
     PrecisionReport,

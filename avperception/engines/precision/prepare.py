@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from avperception.calibration.set import CalibrationSet
+from avperception.engines.options import PRECISIONS
 from avperception.engines.precision.finer_weights import coarse_convolutions, split_weights
 from avperception.engines.precision.half import convert_to_fp16, find_islands
 from avperception.engines.precision.integer import IntegerNetwork, prepare_int8
@@ -28,14 +29,13 @@ from avperception.engines.precision.network_file import (
 from avperception.engines.precision.ranges import largest_values
 from avperception.engines.precision.request import (
     CALIBRATORS,
-    PRECISIONS,
     LayerException,
     MetricResult,
     PrecisionReport,
     PrecisionRequest,
 )
 from avperception.engines.precision.samples import NOISE_IMAGES, InputMaker, noise_images
-from avperception.errors import ConfigurationError, EngineError
+from avperception.errors import ConfigurationError, EngineError, require_one_of
 from avperception.types import Image
 
 ISLAND_IMAGES = 16
@@ -232,14 +232,8 @@ def _spread(positions: Sequence[int], count: int) -> list[int]:
 
 
 def _check(request: PrecisionRequest) -> None:
-    if request.precision not in PRECISIONS:
-        raise ConfigurationError(
-            f"precision is {request.precision!r}: it must be one of {', '.join(PRECISIONS)}"
-        )
-    if request.calibrator not in CALIBRATORS:
-        raise ConfigurationError(
-            f"calibrator is {request.calibrator!r}: it must be one of {', '.join(CALIBRATORS)}"
-        )
+    require_one_of("precision", request.precision, PRECISIONS)
+    require_one_of("calibrator", request.calibrator, CALIBRATORS)
     if request.precision != "int8":
         if request.keep_fp16 or request.max_drop is not None:
             raise ConfigurationError(

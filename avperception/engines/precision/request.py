@@ -6,12 +6,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from avperception.calibration.set import CalibrationSet
+from avperception.engines.options import Precision
 from avperception.models.card import ModelCard
 
-Precision = Literal["fp32", "fp16", "int8"]
 Calibrator = Literal["max", "entropy", "percentile"]
 
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 CALIBRATORS: tuple[Calibrator, ...] = ("max", "entropy", "percentile")
 
 

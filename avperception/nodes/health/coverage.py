@@ -26,9 +26,6 @@ LEAST = 3
 FORGOTTEN_S = 10.0
 """What was seen this long ago says nothing about now."""
 
-CALIBRATED = "int8"
-"""The precision whose calibration decides which values a network can hold."""
-
 
 def coverage_of(network: Network) -> Coverage | None:
     """Give what a network was calibrated with, None for one that is not INT8 or does not know.
@@ -51,11 +48,7 @@ def _manifest_coverage(network: Path) -> Mapping[str, Any] | None:
         manifest = read_manifest(manifest_path)
     except AvperceptionError as error:
         raise ConfigurationError(f"what {network.name} was calibrated with is not known: {error}") from error
-    precision = manifest.precision
-    if manifest.prepared_onnx.file != network.name or precision["precision"] != CALIBRATED:
-        return None
-    coverage: Mapping[str, Any] | None = precision.get("coverage")
-    return coverage
+    return manifest.coverage if manifest.prepared_onnx.file == network.name else None
 
 
 @dataclass(frozen=True)
