@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avperception.benchmark.clock import host_ms, percentiles
+from avperception.benchmark.clock import host_ms, percentiles, process_ms
 from avperception.benchmark.frame import make_pipeline
 from avperception.benchmark.options import Subject
 from avperception.engines.engine import Engine, ExecutionContext, TensorSpec
@@ -62,8 +61,7 @@ def measure_torch_eager(subject: Subject) -> dict[str, Any] | str:
     from avperception.benchmark.torch_eager import TorchFrame
 
     frame = TorchFrame(subject.options.width, subject.options.height)
-    images = subject.images
-    times = host_ms(lambda number: frame(images[number % len(images)].data), subject.options)
+    times = host_ms(lambda number: frame(subject.image(number).data), subject.options)
     return {
         "image_to_result_ms": percentiles(times),
         "torch": torch.__version__,
@@ -73,19 +71,9 @@ def measure_torch_eager(subject: Subject) -> dict[str, Any] | str:
 
 
 def _measure(subject: Subject) -> dict[str, Any]:
-    pipeline, images = make_pipeline(subject, CpuDevice()), subject.images
-    times, stages = [], dict[str, list[float]]()
-    for number in range(subject.options.warm_up + subject.options.frames):
-        started_ns = time.perf_counter_ns()
-        result = pipeline.process(images[number % len(images)])
-        if number >= subject.options.warm_up:
-            times.append((time.perf_counter_ns() - started_ns) / 1e6)
-            for stage, milliseconds in result.stage_ms.items():
-                stages.setdefault(stage, []).append(milliseconds)
-    return {
-        "image_to_result_ms": percentiles(times),
-        "stages_ms": {stage: percentiles(samples) for stage, samples in stages.items()},
-    }
+    pipeline = make_pipeline(subject, CpuDevice())
+    times, stages = process_ms(lambda number: pipeline.process(subject.image(number)), subject.options)
+    return {"image_to_result_ms": percentiles(times), "stages_ms": stages}
 
 
 class StagedEngine:

@@ -50,7 +50,7 @@ def _together_hz(
 
 def _one_by_one(pipeline: CameraPipeline, subject: Subject) -> None:
     for number in range(subject.options.frames):
-        pipeline.process(subject.images[number % len(subject.images)])
+        pipeline.process(subject.image(number))
 
 
 def _launched_hz(pipelines: Sequence[CameraPipeline], subject: Subject, slots: int | None = None) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from avperception.benchmark.options import BenchmarkOptions
+from avperception.types import CameraResult
 
 
 def percentiles(samples_ms: Sequence[float]) -> dict[str, float]:
@@ -27,6 +28,20 @@ def host_ms(work: Callable[[int], Any], options: BenchmarkOptions) -> list[float
         work(number)
         times.append((time.perf_counter_ns() - started) / 1e6)
     return times
+
+
+def process_ms(
+    process: Callable[[int], CameraResult], options: BenchmarkOptions
+) -> tuple[list[float], dict[str, dict[str, float]]]:
+    """Milliseconds of each frame, and the percentiles of its stages by name."""
+    stages: dict[str, list[float]] = {}
+
+    def work(number: int) -> None:
+        for stage, milliseconds in process(number).stage_ms.items():
+            stages.setdefault(stage, []).append(milliseconds)
+
+    times = host_ms(work, options)
+    return times, {stage: percentiles(samples[-options.frames :]) for stage, samples in stages.items()}
 
 
 def cpu_ms(work: Callable[[int], Any], options: BenchmarkOptions) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from avperception.benchmark.clock import cpu_ms, gpu_ms, host_ms, percentiles, rate_hz
+from avperception.benchmark.clock import cpu_ms, gpu_ms, host_ms, percentiles, process_ms, rate_hz
 from avperception.benchmark.options import Subject
 from avperception.pipeline.camera import CameraPipeline, PendingResult
 from avperception.pipeline.detector import DetectorSettings
@@ -31,10 +31,10 @@ def graphs_of(pipeline: CameraPipeline) -> list[FrameGraph]:
 
 def measure_frame(subject: Subject, device: Device) -> dict[str, Any]:
     """The whole frame from image to result, one at a time and overlapped, and its stages."""
-    pipeline, images = make_pipeline(subject, device), subject.images
+    pipeline = make_pipeline(subject, device)
 
     def process(number: int) -> CameraResult:
-        return pipeline.process(images[number % len(images)])
+        return pipeline.process(subject.image(number))
 
     record: dict[str, Any] = {"image_to_result_ms": percentiles(host_ms(process, subject.options))}
     record["cpu_ms"] = round(cpu_ms(process, subject.options), 4)
@@ -47,14 +47,14 @@ def measure_frame(subject: Subject, device: Device) -> dict[str, Any]:
 
 def overlapped_hz(pipeline: CameraPipeline, subject: Subject) -> float:
     """Frames a second of one thread that submits the next image before it takes the last result."""
-    frames, images = subject.options.frames, subject.images
+    frames = subject.options.frames
 
     def work() -> None:
         waiting: deque[PendingResult] = deque()
         for number in range(frames):
             if len(waiting) == pipeline.frames_at_once:
                 waiting.popleft().result()
-            waiting.append(pipeline.submit(images[number % len(images)]))
+            waiting.append(pipeline.submit(subject.image(number)))
         while waiting:
             waiting.popleft().result()
 
@@ -65,15 +65,10 @@ def stages_ms(subject: Subject, device: Device) -> dict[str, dict[str, float]]:
     """Each stage by itself; on a GPU not captured for this, but put there before the first begins."""
     single = CudaDevice(graphs=False, mapped=device.mapped) if isinstance(device, CudaDevice) else device
     pipeline = make_pipeline(subject, single)
-    samples: dict[str, list[float]] = {}
-    for number in range(subject.options.warm_up + subject.options.frames):
-        result = pipeline.process(subject.images[number % len(subject.images)])
-        if number >= subject.options.warm_up:
-            for stage, milliseconds in result.stage_ms.items():
-                samples.setdefault(stage, []).append(milliseconds)
+    _, stages = process_ms(lambda number: pipeline.process(subject.image(number)), subject.options)
     if single is not device:  # the whole of such a frame is that of none
-        del samples["gpu"], samples["camera"]
-    return {stage: percentiles(times) for stage, times in samples.items()}
+        del stages["gpu"], stages["camera"]
+    return stages
 
 
 def _measure_graph(subject: Subject, pipeline: CameraPipeline) -> dict[str, Any]:
@@ -98,7 +93,7 @@ def _measure_graph(subject: Subject, pipeline: CameraPipeline) -> dict[str, Any]
         "engines_alone_ms": floor["engines_ms"],
         "slower_engine_alone_hz": round(slower_hz, 1),
         "copy_to_pinned_ms": percentiles(
-            host_ms(lambda number: graph.copy(subject.images[number % len(subject.images)]), subject.options)
+            host_ms(lambda number: graph.copy(subject.image(number)), subject.options)
         ),
     }
 

@@ -61,6 +61,10 @@ class Subject:
     images: tuple[Image, ...] = field(repr=False)
     options: BenchmarkOptions = field(default_factory=BenchmarkOptions)
 
+    def image(self, number: int) -> Image:
+        """The image of a frame: they take turns."""
+        return self.images[number % len(self.images)]
+
     @property
     def detector(self) -> Network | None:
         return self.networks.get("detector")

@@ -12,6 +12,7 @@ from avperception.benchmark.baselines import (
 )
 from avperception.benchmark.cameras import measure_cameras
 from avperception.benchmark.frame import measure_frame
+from avperception.benchmark.lidar import measure_lidar
 from avperception.benchmark.machine import describe
 from avperception.benchmark.options import Subject
 from avperception.pipeline.device import Device
@@ -39,8 +40,6 @@ def run_benchmark(
         record["cameras"] = measure_cameras(subject, device)
     if isinstance(device, CudaDevice):
         if subject.options.points:
-            from avperception.benchmark.lidar import measure_lidar
-
             progress("lidar")
             record["lidar"] = measure_lidar(subject.options)
         if baselines:
