@@ -59,9 +59,12 @@ def run_node(
             executor.spin_once(timeout_sec=WAKE_PERIOD_S)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except START_ERRORS as error:
-        print(f"{program}: {one_line(error)}", file=sys.stderr)
-        exit_code = EXIT_BAD_INPUT
+    except Exception as error:
+        if not signals.received:  # an import or rcl that a signal met may raise anything
+            if not isinstance(error, START_ERRORS):
+                raise
+            print(f"{program}: {one_line(error)}", file=sys.stderr)
+            exit_code = EXIT_BAD_INPUT
     finally:
         signals.only_noted()
         if node is not None:

@@ -76,3 +76,21 @@ def test_ctrl_c_while_it_starts_is_no_traceback(after_s: float):
     _, errors = process.communicate(timeout=30)
     assert "Traceback" not in errors, errors
     assert process.returncode in (130, 0, 1)  # 0 and 1: a fast machine may have been through
+
+
+@pytest.mark.parametrize("made_of_it", ["ImportError('initialization failed')", "OSError('Interrupted')"])
+def test_ctrl_c_that_a_library_makes_another_error_of_ends_like_any_other(made_of_it: str):
+    """As an extension module does that is interrupted while it is imported; rclpy's is one."""
+    script = (
+        "import os, signal\n"
+        "from avperception.cli import application, main\n"
+        "def app():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    except KeyboardInterrupt:\n"
+        f"        raise {made_of_it} from None\n"
+        "application.app = app\n"
+        "main.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")

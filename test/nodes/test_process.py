@@ -11,3 +11,19 @@ def test_the_process_ends_at_once_from_any_thread_with_one_line() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stderr) == (3, "perception: the GPU is lost\n")
+
+
+def test_a_signal_that_a_library_makes_another_error_of_ends_a_start_in_good_order() -> None:
+    """As an extension module does that is interrupted while it is imported."""
+    script = (
+        "import os, signal\n"
+        "from avperception.nodes.process import run_node\n"
+        "def make_node():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    except KeyboardInterrupt:\n"
+        "        raise ImportError('initialization failed') from None\n"
+        "run_node('perception', make_node)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stderr) == (0, "")
