@@ -68,7 +68,7 @@ def _measure(device: CudaDevice, count: int, options: BenchmarkOptions) -> dict[
     return {
         "points": count,
         "kept": len(result.points),
-        "gathered": sum(len(box) for own in boxes for box in own),
+        "gathered": len(boxes.rows),
         "sweep_ms": sweep_ms["p50"],
         "gather_ms": gather_ms["p50"],
         "device_ms": round(device_ms, 4),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avperception.ops import cpu
-from avperception.types import CameraModel, CameraResult, Float32, Float64, LidarResult
+from avperception.types import CameraModel, CameraResult, Float32, Float64, Int32, LidarResult
 
 Rows = NDArray[np.int64]
 
@@ -26,27 +27,25 @@ class CameraView:
 
 
 @dataclass(frozen=True)
-class PointSet:
-    """Some points of a sweep: its `rows` (N,), rising, with what LidarResult says of them.
+class PointLists:
+    """Points of a sweep in lists, one behind the other: list i is from `offsets[i]` to `offsets[i + 1]`.
 
-    `positions` (N, 3) in the target frame, `ground` (N,) the height of the ground below [m].
+    Its `rows` (N,), rising in each list, with what LidarResult says of them: `positions` (N, 3) in the
+    target frame, `ground` (N,) the height of the ground below [m].
     """
 
     rows: Rows
     positions: Float32
     ground: Float32
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def take(self, places: Rows) -> PointSet:
-        """Give the points at some places of this set."""
-        return PointSet(self.rows[places], self.positions[places], self.ground[places])
+    offsets: Int32
 
 
 @dataclass(frozen=True)
-class BoxPoints(PointSet):
-    """The points in a 2D box, with `pixels` (N, 2), `distances` and `depths` (N,) from the camera [m]."""
+class BoxPoints(PointLists):
+    """The points in 2D boxes, a list a box, with `pixels` (N, 2), `distances` and `depths` (N,) [m].
+
+    Those are of the box's own camera.
+    """
 
     pixels: Float32
     distances: Float32
@@ -65,12 +64,12 @@ class Surroundings:
 class ViewPoints(Protocol):
     """The obstacles of a sweep, its points that are no ground, as some cameras see them."""
 
-    def in_boxes(self) -> list[list[BoxPoints]]:
-        """Give, for each camera, the points in each of its 2D boxes."""
+    def in_boxes(self) -> BoxPoints:
+        """List the points in each 2D box, the boxes of one camera after those of the other."""
         ...
 
-    def hidden_around(self, asked: Sequence[Surroundings]) -> list[PointSet]:
-        """Give the points in each circle that the camera does not see, in the order of the cameras."""
+    def hidden_around(self, asked: Sequence[Surroundings]) -> PointLists:
+        """List the points in each circle that its camera does not see, asked in the order of the cameras."""
         ...
 
 
@@ -82,23 +81,33 @@ class HostViewPoints:
         self._views = views
         self._obstacles = np.flatnonzero(~lidar.is_ground)
 
-    def in_boxes(self) -> list[list[BoxPoints]]:
-        """Give, for each camera, the points in each of its 2D boxes."""
-        return [
-            self._in_boxes(view, *projected)
-            for view, projected in zip(self._views, self._projected, strict=True)
-        ]
+    def in_boxes(self) -> BoxPoints:
+        """List the points in each 2D box."""
+        lists: list[Rows] = [np.zeros(0, np.int64)]
+        pixels: list[Float32] = [np.zeros((0, 2), np.float32)]
+        places: list[Float32] = [np.zeros((0, 3), np.float32)]
+        for view, (own_pixels, visible, points_camera) in zip(self._views, self._projected, strict=True):
+            for inside in cpu.points_in_boxes(own_pixels, view.result.detections.boxes):
+                lists.append(self._obstacles[visible[inside]])
+                pixels.append(own_pixels[inside])
+                places.append(points_camera[inside])
+        points, points_camera = self._listed(lists[1:]), np.concatenate(places)
+        return BoxPoints(
+            **vars(points),
+            pixels=np.concatenate(pixels),
+            distances=np.linalg.norm(points_camera, axis=1),
+            depths=points_camera[:, 2],
+        )
 
-    def hidden_around(self, asked: Sequence[Surroundings]) -> list[PointSet]:
-        """Give the points in each circle that the camera does not see."""
-        found = []
+    def hidden_around(self, asked: Sequence[Surroundings]) -> PointLists:
+        """List the points in each circle that its camera does not see."""
+        lists: list[Rows] = []
         for circle in asked:
-            is_hidden = np.zeros(len(self._lidar.points), dtype=bool)
-            is_hidden[np.delete(self._obstacles, self._projected[circle.view][1])] = True
+            is_hidden = ~self._lidar.is_ground
+            is_hidden[self._obstacles[self._projected[circle.view][1]]] = False
             region = np.array([[*circle.middle, circle.radius**2]], dtype=np.float32)
-            (rows,) = cpu.points_around(self._lidar.points, is_hidden, region)
-            found.append(self._points(rows))
-        return found
+            lists += cpu.points_around(self._lidar.points, is_hidden, region)
+        return self._listed(lists)
 
     @cached_property
     def _projected(self) -> list[tuple[Float32, Rows, Float32]]:
@@ -115,24 +124,12 @@ class HostViewPoints:
             found.append((pixels + np.float32(0.5), visible, points_camera[visible]))
         return found
 
-    def _in_boxes(
-        self, view: CameraView, pixels: Float32, visible: Rows, points_camera: Float32
-    ) -> list[BoxPoints]:
-        found = []
-        for inside in cpu.points_in_boxes(pixels, view.result.detections.boxes):
-            seen = points_camera[inside]
-            points = self._points(self._obstacles[visible[inside]])
-            found.append(
-                BoxPoints(
-                    rows=points.rows,
-                    positions=points.positions,
-                    ground=points.ground,
-                    pixels=pixels[inside],
-                    distances=np.linalg.norm(seen, axis=1),
-                    depths=seen[:, 2],
-                )
-            )
-        return found
+    def _listed(self, lists: list[Rows]) -> PointLists:
+        rows = np.concatenate([np.zeros(0, np.int64), *lists])
+        offsets = np.cumsum([0, *(len(rows) for rows in lists)], dtype=np.int32)
+        return PointLists(rows, self._lidar.points[rows], self._lidar.ground_height[rows], offsets)
 
-    def _points(self, rows: Rows) -> PointSet:
-        return PointSet(rows, self._lidar.points[rows], self._lidar.ground_height[rows])
+
+def parts(offsets: Int32) -> list[slice]:
+    """Give where each list lies."""
+    return [slice(begin, end) for begin, end in pairwise(offsets.tolist())]

@@ -20,6 +20,8 @@ from avperception.ops.cpu.lenses import (
     undistort,
     visible_radius,
 )
+from avperception.ops.cpu.linking import joined_points, link_points, owner_of_points
+from avperception.ops.cpu.objects import object_points
 from avperception.ops.cpu.points import (
     ground_height,
     selected_rows,
@@ -37,9 +39,13 @@ __all__ = [
     "ground_height",
     "interleaved",
     "is_pinhole",
+    "joined_points",
     "labels_to_image",
     "lane_lines",
+    "link_points",
     "non_maximum_suppression",
+    "object_points",
+    "owner_of_points",
     "pack_detections",
     "points_around",
     "points_in_boxes",

@@ -12,7 +12,11 @@ Rows = NDArray[np.int64]
 
 def points_in_boxes(pixels: Float32, boxes: Float32) -> list[Rows]:
     """List for each box (B, 4), x1 y1 x2 y2, the rows of the pixels (N, 2) in it, its edges included."""
-    return [np.flatnonzero(((pixels >= box[:2]) & (pixels <= box[2:])).all(axis=1)) for box in boxes]
+    u, v = np.ascontiguousarray(pixels.T)
+    return [
+        np.flatnonzero((u >= left) & (u <= right) & (v >= top) & (v <= bottom))
+        for left, top, right, bottom in boxes
+    ]
 
 
 def points_around(points: Float32, is_asked: Bool, circles: Float32) -> list[Rows]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from avperception.pipeline.device.cuda_errors import cuda_errors, import_cupy
 from avperception.pipeline.device.gather_graph import GatherGraph, GatherRoom
 from avperception.pipeline.device.sweep import SweepArrays
-from avperception.pipeline.views import BoxPoints, CameraView, PointSet, Surroundings
+from avperception.pipeline.views import BoxPoints, CameraView, PointLists, Surroundings
 from avperception.types import CameraModel, Float32, Float64, Int32
 
 FIRST_POINTS = 1 << 16
@@ -122,44 +121,36 @@ class CudaViewPoints:
         self._arrays = arrays
         self._views = views
 
-    def in_boxes(self) -> list[list[BoxPoints]]:
-        """Give, for each camera, the points in each of its 2D boxes."""
+    def in_boxes(self) -> BoxPoints:
+        """List the points in each 2D box, the boxes of one camera after those of the other."""
         boxes = [view.result.detections.boxes for view in self._views]
         first = np.cumsum([0, *(len(own) for own in boxes)], dtype=np.int32)
-        if not first[-1]:
-            return [[] for _ in self._views]
         lenses = self._gather.packed_lenses(self._views)
         found = self._gather.gather(self._arrays, lenses, np.concatenate(boxes), first, hidden=False)
-        lists = _box_points(*found)
-        return [lists[begin:end] for begin, end in pairwise(first.tolist())]
+        return _box_points(*found)
 
-    def hidden_around(self, asked: Sequence[Surroundings]) -> list[PointSet]:
-        """Give the points in each circle that the camera does not see, in the order of the cameras."""
+    def hidden_around(self, asked: Sequence[Surroundings]) -> PointLists:
+        """List the points in each circle that its camera does not see, asked in the order of the cameras."""
         counts = np.bincount([circle.view for circle in asked], minlength=len(self._views))
         first = np.cumsum([0, *counts], dtype=np.int32)
         regions = np.array([[*circle.middle, circle.radius**2, 0.0] for circle in asked], dtype=np.float32)
         lenses = self._gather.packed_lenses(self._views)
-        columns, offsets = self._gather.gather(self._arrays, lenses, regions, first, hidden=True)
-        rows, positions, ground = _sweep_columns(columns, offsets)
-        parts = [slice(begin, end) for begin, end in pairwise(offsets.tolist())]
-        return [PointSet(rows[part], positions[part], ground[part]) for part in parts]
+        return _point_lists(*self._gather.gather(self._arrays, lenses, regions, first, hidden=True))
 
 
-def _sweep_columns(columns: Float32, offsets: Int32) -> tuple[NDArray[np.int64], Float32, Float32]:
-    """Rows, positions and ground of all gathered points, copied."""
+def _point_lists(columns: Float32, offsets: Int32) -> PointLists:
+    """What does not depend on a camera, copied."""
     used = columns[:, : offsets[-1]]
-    return used[8].view(np.int32).astype(np.int64), _side_by_side(used[:3]), used[3].copy()
+    rows = used[8].view(np.int32).astype(np.int64)
+    return PointLists(rows, _side_by_side(used[:3]), used[3].copy(), offsets.copy())
 
 
-def _box_points(columns: Float32, offsets: Int32) -> list[BoxPoints]:
-    rows, positions, ground = _sweep_columns(columns, offsets)
+def _box_points(columns: Float32, offsets: Int32) -> BoxPoints:
     used = columns[:, : offsets[-1]]
     pixels, depths, distances = _side_by_side(used[4:6]), used[6].copy(), used[7].copy()
-    parts = [slice(begin, end) for begin, end in pairwise(offsets.tolist())]
-    return [
-        BoxPoints(rows[part], positions[part], ground[part], pixels[part], distances[part], depths[part])
-        for part in parts
-    ]
+    return BoxPoints(
+        **vars(_point_lists(columns, offsets)), pixels=pixels, distances=distances, depths=depths
+    )
 
 
 def _side_by_side(columns: Float32) -> Float32:
