@@ -106,13 +106,8 @@ class Detections2D:
 
 
 @dataclass(frozen=True)
-class CameraResult:
-    """What one image gave: detections, class mask and lane lines, all in pixels of the original image.
-
-    `segmentation` is (height, width) uint8 class ids of `segmentation_classes` or None without a
-    segmenter; each lane line is an (M, 2) float32 polyline from near to far. `stage_ms` holds the
-    time each stage took.
-    """
+class CameraDetections:
+    """The objects in one image, in pixels of the original image: all that fusion takes of a camera."""
 
     camera: str
     stamp_ns: int
@@ -120,6 +115,17 @@ class CameraResult:
     width: int
     height: int
     detections: Detections2D
+
+
+@dataclass(frozen=True)
+class CameraResult(CameraDetections):
+    """Everything one image gave: detections, class mask and lane lines, in pixels of the original image.
+
+    `segmentation` is (height, width) uint8 class ids of `segmentation_classes` or None without a
+    segmenter; each lane line is an (M, 2) float32 polyline from near to far. `stage_ms` holds the
+    time each stage took.
+    """
+
     segmentation: UInt8 | None
     segmentation_classes: tuple[str, ...]
     lanes: tuple[Float32, ...]
@@ -185,6 +191,6 @@ class FusedResult:
     frame_id: str
     detections: tuple[Detection3D, ...]
     lidar: LidarResult
-    cameras: tuple[CameraResult, ...]
+    cameras: tuple[CameraDetections, ...]
     missing: tuple[str, ...]
     stage_ms: dict[str, float] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, CompressedImage
@@ -15,7 +16,7 @@ from avperception.nodes.camera_outputs import CameraOutputs
 from avperception.nodes.camera_views import CameraViews
 from avperception.nodes.conversions.images import image_from_compressed, image_from_message
 from avperception.nodes.ego_motion import EgoMotion
-from avperception.nodes.fusion_stage import FusionStage
+from avperception.nodes.fusion_stage import AnnouncedImage, FusionStage
 from avperception.nodes.input import Input
 from avperception.nodes.output import Output
 from avperception.nodes.parameters import NodeParameters
@@ -25,7 +26,7 @@ from avperception.nodes.stamps import StampCheck
 from avperception.nodes.worker import Worker
 from avperception.pipeline.camera import CameraPipeline, PendingResult
 from avperception.pipeline.fusion import CameraView
-from avperception.types import CameraResult, Detections2D, Image
+from avperception.types import CameraDetections, CameraResult, Detections2D, Image
 
 IMAGES_WAITING = 2
 RESULTS_WAITING = 1000
@@ -34,9 +35,12 @@ RESULTS_WAITING = 1000
 
 @dataclass(frozen=True)
 class _Job:
+    """An image that came; `stage_ms` is filled as its results come."""
+
     message: ImageMessage | CompressedImage
-    stamp_ns: int
+    announced: AnnouncedImage
     start_ns: int
+    stage_ms: dict[str, float] = field(default_factory=dict)
 
     @property
     def age_ms(self) -> float:
@@ -45,19 +49,18 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Running:
-    """An image whose networks are under way; `stage_ms` is filled as its results come."""
+    """An image whose networks are under way."""
 
     job: _Job
     image: Image
     pending: PendingResult
-    stage_ms: dict[str, float] = field(default_factory=dict)
 
 
 class CameraChannel:
     """Takes one camera's images, runs its pipeline and publishes the 2D outputs, on two threads of its own.
 
-    One begins with images as far as the device has room, one takes the results. Detections are published as
-    soon as they are there, whatever the rest takes.
+    One begins with images as far as the device has room, one takes the results. Detections are published and
+    given to fusion as soon as they are there, whatever the rest takes or comes to.
     """
 
     def __init__(
@@ -114,11 +117,11 @@ class CameraChannel:
         self._finisher.stop(finish=True)
         self._outputs.destroy()
 
-    def is_placed(self, result: CameraResult, sweep_ns: int) -> bool:
+    def is_placed(self, result: CameraDetections, sweep_ns: int) -> bool:
         """Tell whether calibration, transforms and odometry for a result are known, or still to come."""
         return self._views.is_placed(result, sweep_ns)
 
-    def view(self, result: CameraResult, sweep_ns: int | None = None) -> CameraView:
+    def view(self, result: CameraDetections, sweep_ns: int | None = None) -> CameraView:
         """Give the calibration and place of the camera for one result; see `CameraViews.view`."""
         return self._views.view(result, sweep_ns)
 
@@ -129,25 +132,21 @@ class CameraChannel:
             return
         if stamp.went_back:
             self._fusion.restart_camera(self.name)
-        self._fusion.announce(self.name, stamp.ns)
-        self._starter.submit(_Job(message, stamp.ns, time.perf_counter_ns()))
+        announced = self._fusion.announce(self.name, stamp.ns)
+        self._starter.submit(_Job(message, announced, time.perf_counter_ns()))
 
     def _overload(self, job: _Job) -> None:
         self.source.drop("overload", "images come faster than they are worked on: the oldest was dropped")
-        self._fusion.withdraw(self.name, job.stamp_ns)
+        self._fusion.withdraw(job.announced)
 
     def _begin(self, job: _Job) -> None:
         try:
             image = self._image(job.message)
-            stage_ms: dict[str, float] = {}
-
-            def publish(detections: Detections2D) -> None:
-                self._publish_detections(image, detections)
-                stage_ms["detections_latency"] = job.age_ms
-
             segment = self._always_segment or self._outputs.wants_segmentation
-            pending = self._pipeline.submit(image, publish, segment=segment)
-            running = _Running(job, image, pending, stage_ms)
+            pending = self._pipeline.submit(
+                image, partial(self._deliver_detections, job, image), segment=segment
+            )
+            running = _Running(job, image, pending)
         except Exception as error:  # a bad image must not end the thread; it is counted and shown
             self._fail(job, error)
         else:
@@ -170,7 +169,7 @@ class CameraChannel:
             self.source.drop("network_failed", str(error))
         else:
             self.source.drop("internal_error", f"an image could not be worked on: {error!r}")
-        self._fusion.withdraw(self.name, job.stamp_ns)
+        self._fusion.withdraw(job.announced)
 
     def _image(self, message: ImageMessage | CompressedImage) -> Image:
         image = image_from_compressed(message) if self.is_compressed else image_from_message(message)
@@ -184,20 +183,31 @@ class CameraChannel:
         self._form = form
         return image
 
+    def _deliver_detections(self, job: _Job, image: Image, detections: Detections2D) -> None:
+        try:
+            self._outputs.publish_detections(image, detections)
+        except Exception as error:  # fusion can still use them
+            self._count_unpublished(error)
+        job.stage_ms["detections_latency"] = job.age_ms
+        seen = CameraDetections(
+            self.name, image.stamp_ns, image.frame_id, image.width, image.height, detections
+        )
+        self._fusion.add_camera(job.announced, seen)
+
     def _deliver(self, running: _Running, result: CameraResult) -> None:
+        job, image = running.job, running.image
         start_ns = time.perf_counter_ns()
         self._note_limits(result)
-        if "detections_latency" not in running.stage_ms:  # without a detector nothing was there sooner
-            self._publish_detections(running.image, result.detections)
+        if job.announced.is_awaited:  # without a detector nothing was there sooner
+            self._deliver_detections(job, image, result.detections)
         try:
-            self._on_result(result, running.image)
+            self._on_result(result, image)
             self._publish_rest(result)
-        except Exception as error:  # fusion can still use the result
+        except Exception as error:  # a bad result must not end the thread
             self._count_unpublished(error)
-        self._fusion.add_camera(result)
         publish_ms = (time.perf_counter_ns() - start_ns) / 1e6
-        own_ms = {"camera_publish": publish_ms, "camera_latency": running.job.age_ms}
-        self.source.process({**result.stage_ms, **running.stage_ms, **own_ms})
+        own_ms = {"camera_publish": publish_ms, "camera_latency": job.age_ms}
+        self.source.process({**result.stage_ms, **job.stage_ms, **own_ms})
 
     def _note_limits(self, result: CameraResult) -> None:
         if overflow := result.detections.overflow:
@@ -211,12 +221,6 @@ class CameraChannel:
             )
             self._captures = captures
 
-    def _publish_detections(self, image: Image, detections: Detections2D) -> None:
-        try:
-            self._outputs.publish_detections(image, detections)
-        except Exception as error:  # the rest of the result can still be used
-            self._count_unpublished(error)
-
     def _publish_rest(self, result: CameraResult) -> None:
         self._outputs.publish_segmentation(result)
         if result.segmentation is not None and self._outputs.wants_lanes:
@@ -225,7 +229,7 @@ class CameraChannel:
             except MessageError as error:
                 self.source.drop(f"{error.reason}_lanes", f"lanes are not published: {error}")
                 return
-            self._outputs.publish_lanes(view)
+            self._outputs.publish_lanes(result.lanes, view)
 
     def _count_unpublished(self, error: Exception) -> None:
         self.source.drop("publish_failed", f"a result could not be published: {error!r}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image as ImageMessage
@@ -17,7 +19,7 @@ from avperception.nodes.output import Output
 from avperception.nodes.parameters import NodeParameters
 from avperception.pipeline.fusion import CameraView
 from avperception.pipeline.lanes import lane_on_ground
-from avperception.types import CameraResult, Detections2D, Image
+from avperception.types import CameraResult, Detections2D, Float32, Image
 
 
 class CameraOutputs:
@@ -60,13 +62,13 @@ class CameraOutputs:
             message.header = header_message(result.stamp_ns, result.frame_id)
             self._segmentation.publish(message)
 
-    def publish_lanes(self, view: CameraView) -> None:
-        """Publish the lane lines as they lie on the ground."""
+    def publish_lanes(self, lanes: Sequence[Float32], view: CameraView) -> None:
+        """Publish lane lines, (M, 2) polylines in pixels of the view's image, as they lie on the ground."""
         T_target_camera = np.linalg.inv(view.T_camera_target).astype(np.float64)
         reach = self._parameters.lane_distance
-        lanes = [lane_on_ground(lane, view.camera, T_target_camera, reach) for lane in view.result.lanes]
-        lanes = [lane for lane in lanes if len(lane) >= 2]
-        self._lanes.publish(lane_markers(self._camera, lanes, view.result.stamp_ns, self._target_frame))
+        laid = [lane_on_ground(lane, view.camera, T_target_camera, reach) for lane in lanes]
+        laid = [lane for lane in laid if len(lane) >= 2]
+        self._lanes.publish(lane_markers(self._camera, laid, view.result.stamp_ns, self._target_frame))
 
     def destroy(self) -> None:
         """Take the topics back."""

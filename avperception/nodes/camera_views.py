@@ -13,7 +13,7 @@ from avperception.nodes.ego_motion import EgoMotion
 from avperception.nodes.parameters import NodeParameters
 from avperception.nodes.source import Source
 from avperception.pipeline.fusion import CameraView
-from avperception.types import CameraModel, CameraResult
+from avperception.types import CameraDetections, CameraModel
 
 CALIBRATIONS_KEPT = 16
 
@@ -47,7 +47,7 @@ class CameraViews:
         while len(self._models) > CALIBRATIONS_KEPT:
             self._models.popitem(last=False)
 
-    def is_placed(self, result: CameraResult, sweep_ns: int) -> bool:
+    def is_placed(self, result: CameraDetections, sweep_ns: int) -> bool:
         """Tell whether calibration, transforms and odometry for a result are known, or still to come."""
         model = self._model(result)
         if model is None:
@@ -55,7 +55,7 @@ class CameraViews:
         frame_id = result.frame_id or model.frame_id
         return self._ego_motion.is_known(frame_id, result.stamp_ns + self._offset_ns, sweep_ns)
 
-    def view(self, result: CameraResult, sweep_ns: int | None = None) -> CameraView:
+    def view(self, result: CameraDetections, sweep_ns: int | None = None) -> CameraView:
         """Give the calibration and place of the camera for one result.
 
         The place is the camera's at the image's time, in the target frame at the sweep's; at the image's
@@ -79,5 +79,5 @@ class CameraViews:
             raise MessageError("no_transform", str(error)) from error
         return CameraView(result, model, T_camera_target)
 
-    def _model(self, result: CameraResult) -> CameraModel | None:
+    def _model(self, result: CameraDetections) -> CameraModel | None:
         return self._models.get(result.stamp_ns, self._latest)

@@ -27,7 +27,7 @@ from avperception.pipeline.fusion import CameraView, fuse
 from avperception.pipeline.stopwatch import Stopwatch
 from avperception.pipeline.synchronizer import SyncedSet, Synchronizer, SyncSettings
 from avperception.pipeline.tracker import Tracker
-from avperception.types import CameraResult, FusedResult, LidarResult
+from avperception.types import CameraDetections, FusedResult, LidarResult
 
 SETS_WAITING = 4
 
@@ -35,13 +35,22 @@ SETS_WAITING = 4
 class ViewProvider(Protocol):
     """Knows a camera's calibration and where it was."""
 
-    def is_placed(self, result: CameraResult, sweep_ns: int) -> bool:
+    def is_placed(self, result: CameraDetections, sweep_ns: int) -> bool:
         """Tell whether `view` has all that it needs; False while more may still come."""
         ...
 
-    def view(self, result: CameraResult, sweep_ns: int | None = None) -> CameraView:
+    def view(self, result: CameraDetections, sweep_ns: int | None = None) -> CameraView:
         """Give calibration and place for a result, or raise a MessageError that says why not."""
         ...
+
+
+@dataclass
+class AnnouncedImage:
+    """An image that fusion was told of; `is_awaited` until its detections or its loss are told, too."""
+
+    camera: str
+    stamp_ns: int
+    is_awaited: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class FusionStage:
         self._timeout_ns = parameters.nanoseconds("sync.timeout")
         self._on_fused = on_fused
         self._views: Mapping[str, ViewProvider] = {}
-        self._given_up: dict[str, tuple[CameraResult, int]] = {}
+        self._given_up: dict[str, tuple[CameraDetections, int]] = {}
         self._lock = threading.Lock()
         self._synchronizer = Synchronizer(
             {camera: parameters.nanoseconds(f"{camera}.time_offset") for camera in parameters.cameras},
@@ -89,20 +98,25 @@ class FusionStage:
         """Tell where each camera's calibration is to be had."""
         self._views = views
 
-    def announce(self, camera: str, stamp_ns: int) -> None:
-        """An image has arrived and is being worked on."""
+    def announce(self, camera: str, stamp_ns: int) -> AnnouncedImage:
+        """An image has arrived and is being worked on: `add_camera` or `withdraw` is to follow."""
         with self._lock:
             self._synchronizer.announce(camera, stamp_ns)
+        return AnnouncedImage(camera, stamp_ns)
 
-    def withdraw(self, camera: str, stamp_ns: int) -> None:
-        """An announced image gave no result."""
+    def withdraw(self, image: AnnouncedImage) -> None:
+        """An image failed; if its detections are there, because what came after them failed, they stay."""
         with self._lock:
-            self._submit(self._synchronizer.withdraw(camera, stamp_ns))
+            if image.is_awaited:
+                image.is_awaited = False
+                self._submit(self._synchronizer.withdraw(image.camera, image.stamp_ns))
 
-    def add_camera(self, result: CameraResult) -> None:
-        """An announced image's result is there."""
+    def add_camera(self, image: AnnouncedImage, detections: CameraDetections) -> None:
+        """The detections of an image are there; only the first count."""
         with self._lock:
-            self._submit(self._synchronizer.add_camera(result))
+            if image.is_awaited:
+                image.is_awaited = False
+                self._submit(self._synchronizer.add_camera(detections))
 
     def add_lidar(self, result: LidarResult, arrived_ns: int) -> None:
         """A sweep is ready."""
@@ -165,11 +179,11 @@ class FusionStage:
         self._given_up = {result.camera: (result, synced.lidar.stamp_ns) for result in unplaced}
         return _Job(synced, self._find_views(synced))
 
-    def _find_unplaced(self, synced: SyncedSet) -> list[CameraResult]:
+    def _find_unplaced(self, synced: SyncedSet) -> list[CameraDetections]:
         sweep_ns = synced.lidar.stamp_ns
         return [r for r in synced.cameras if not self._views[r.camera].is_placed(r, sweep_ns)]
 
-    def _is_waited_for(self, result: CameraResult) -> bool:
+    def _is_waited_for(self, result: CameraDetections) -> bool:
         """Tell whether a camera's place can be expected: what was given up before has come after all."""
         before = self._given_up.get(result.camera)
         return before is None or self._views[result.camera].is_placed(*before)

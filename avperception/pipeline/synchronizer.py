@@ -1,11 +1,11 @@
-"""Brings a sweep and the cameras' results of the same moment together, and never waits for the dead."""
+"""Brings a sweep and the cameras' detections of the same moment together, never waiting for the dead."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from avperception.types import CameraResult, LidarResult
+from avperception.types import CameraDetections, LidarResult
 
 RESULTS_KEPT = 8
 """Results kept per camera while their sweep has not come."""
@@ -24,13 +24,13 @@ class SyncSettings:
 
 @dataclass(frozen=True)
 class SyncedSet:
-    """One sweep with the nearest result of each camera; `missing` names the cameras without one.
+    """One sweep with the nearest detections of each camera; `missing` names the cameras without one.
 
     `arrived_ns` is when the sweep came, in the clock of `Synchronizer.expire`.
     """
 
     lidar: LidarResult
-    cameras: tuple[CameraResult, ...]
+    cameras: tuple[CameraDetections, ...]
     missing: tuple[str, ...]
     arrived_ns: int = 0
 
@@ -57,7 +57,9 @@ class _Camera:
     """What is known of one camera: results at hand, images still in work, and whether it is alive."""
 
     offset_ns: int = 0
-    results: deque[tuple[_Moment, CameraResult]] = field(default_factory=lambda: deque(maxlen=RESULTS_KEPT))
+    results: deque[tuple[_Moment, CameraDetections]] = field(
+        default_factory=lambda: deque(maxlen=RESULTS_KEPT)
+    )
     in_work: list[_Moment] = field(default_factory=list)
     lap: int = 0
     last: _Moment | None = None
@@ -80,9 +82,9 @@ class _Sweep:
 
 
 class Synchronizer:
-    """Pairs sweeps with camera results by stamp, in the sweeps' order.
+    """Pairs sweeps with the cameras' detections by stamp, in the sweeps' order.
 
-    Tell it of every image that arrives (`announce`), and then of its result (`add_camera`) or its loss
+    Tell it of every image that arrives (`announce`), and then of its detections (`add_camera`) or its loss
     (`withdraw`). A sweep goes out as soon as each camera has given the image nearest to it. It waits
     up to the timeout for an image to arrive, and for as long as one that did arrive is being worked on.
     A camera that let a sweep time out is not waited for again until it delivers an image.
@@ -108,13 +110,13 @@ class Synchronizer:
         state.absent = False
 
     def withdraw(self, camera: str, stamp_ns: int) -> list[SyncedSet]:
-        """The announced image gave no result; gives the sets that need not wait for it any more."""
+        """The announced image gave no detections; gives the sets that need not wait for it any more."""
         state = self._cameras[camera]
         state.take(stamp_ns + state.offset_ns)
         return self._release(now_ns=None)
 
-    def add_camera(self, result: CameraResult) -> list[SyncedSet]:
-        """Take the result of an announced image; gives the sets that are now complete."""
+    def add_camera(self, result: CameraDetections) -> list[SyncedSet]:
+        """Take the detections of an announced image; gives the sets that are now complete."""
         state = self._cameras[result.camera]
         stamp_ns = result.stamp_ns + state.offset_ns
         moment = state.take(stamp_ns) or _Moment(stamp_ns, state.lap, self._jumps)
@@ -194,7 +196,7 @@ class Synchronizer:
             return self.settings.max_interval_ns + 1
         return abs(nearest[0].stamp_ns - sweep.stamp_ns)
 
-    def _nearest(self, camera: str, sweep: _Moment) -> tuple[_Moment, CameraResult] | None:
+    def _nearest(self, camera: str, sweep: _Moment) -> tuple[_Moment, CameraDetections] | None:
         """The result at hand that is nearest to a sweep, None when none can be paired."""
         near = [
             (moment, result)
@@ -205,7 +207,7 @@ class Synchronizer:
         return min(near, key=lambda pair: abs(pair[0].stamp_ns - sweep.stamp_ns), default=None)
 
     def _set_of(self, sweep: _Sweep) -> SyncedSet:
-        found: list[CameraResult] = []
+        found: list[CameraDetections] = []
         missing: list[str] = []
         for name in self._cameras:
             nearest = self._nearest(name, sweep.moment)

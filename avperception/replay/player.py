@@ -49,7 +49,7 @@ class Player:
         self._bag = bag
         self._plan = plan
         self._driver = driver
-        self._images: dict[int, tuple[CameraResult, Image]] = {}
+        self._images: dict[tuple[str, int], tuple[CameraResult, Image]] = {}
         self.unreadable: Counter[str] = Counter()
         self.frames_in = 0
         self.frames_out = 0
@@ -91,10 +91,13 @@ class Player:
             return [
                 self._frame(result.stamp_ns, [(result, image)], None) for result, image in results.cameras
             ]
-        self._images.update({id(result): (result, image) for result, image in results.cameras})
+        for result, image in results.cameras:
+            self._images.pop((result.camera, result.stamp_ns), None)  # of the lap before
+            self._images[result.camera, result.stamp_ns] = (result, image)
         frames = []
         for fused in results.fused:
-            pairs = [self._images[id(result)] for result in fused.cameras if id(result) in self._images]
+            keys = [(seen.camera, seen.stamp_ns) for seen in fused.cameras]
+            pairs = [self._images[key] for key in keys if key in self._images]
             frames.append(self._frame(fused.stamp_ns, pairs, fused))
         while len(self._images) > 8 * max(1, len(self._plan.cameras)):
             self._images.pop(next(iter(self._images)))

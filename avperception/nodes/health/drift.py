@@ -16,7 +16,7 @@ from avperception.nodes.health.limits import Limits
 from avperception.nodes.worker import Worker
 from avperception.ops import cpu
 from avperception.pipeline.fusion import CameraView
-from avperception.types import CameraResult, Detection3D, Float32, Float64, FusedResult
+from avperception.types import CameraDetections, Detection3D, Float32, Float64, FusedResult
 
 PERIOD_S = 1.0
 """Sweeps are looked at this far apart, on a thread of their own."""
@@ -37,7 +37,7 @@ EDGE = 3.0
 class ViewProvider(Protocol):
     """Gives a camera's calibration and place for one of its results, or a MessageError."""
 
-    def view(self, result: CameraResult, sweep_ns: int | None = None) -> CameraView: ...
+    def view(self, result: CameraDetections, sweep_ns: int | None = None) -> CameraView: ...
 
 
 @dataclass(frozen=True)
