@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import TransformStamped
@@ -33,18 +34,21 @@ class TransformTimeError(TransformError):
     """The frames are connected, but where they were at the wanted time is not known, or not yet."""
 
 
-class TransformTree(Protocol):
+class TransformTree(ABC):
     """Keeps transforms and answers where one frame is in another at a time.
 
     Transforms between moving frames are interpolated. A frame whose transforms start again more than two
-    seconds earlier, for a recording loops, is known from there on only.
+    seconds earlier, for a recording loops, is known from there on only. Leading slashes of frames, as ROS 1
+    had them, are left out.
     """
 
-    def add(self, transform: TransformStamped, static: bool) -> None: ...
+    @abstractmethod
+    def add(self, transform: TransformStamped, static: bool) -> None:
+        """Insert one transform; raises TransformError for one that is none."""
 
+    @abstractmethod
     def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> Float64:
         """Give T_target_source (4, 4); raises TransformError, TransformTimeError if just the time fails."""
-        ...
 
     def lookup_between(
         self, target_frame: str, target_ns: int, source_frame: str, source_ns: int, fixed_frame: str
@@ -53,14 +57,15 @@ class TransformTree(Protocol):
 
         The fixed frame is the one that does not move between the two; raises like `lookup`.
         """
-        ...
+        T_target_fixed = self.lookup(target_frame, fixed_frame, target_ns)
+        return T_target_fixed @ self.lookup(fixed_frame, source_frame, source_ns)
 
+    @abstractmethod
     def restart(self, now_ns: int) -> None:
         """Forget moving transforms of a time that is to come again, for the clock has jumped back to now.
 
         Those of the new time stay: they may have come before the clock told.
         """
-        ...
 
 
 def make_transform_tree() -> TransformTree:
@@ -72,54 +77,55 @@ def make_transform_tree() -> TransformTree:
     return Tf2Tree(tf2_py)
 
 
-class Tf2Tree:
+class Tf2Tree(TransformTree):
     """The tree of tf2, as every other node of the system has it."""
 
     def __init__(self, tf2_py: Any) -> None:
         self._tf2 = tf2_py
         self._buffer = self._tf2.BufferCore()
         self._lock = threading.Lock()
+        self._frames: set[str] = set()
         self._recent: deque[TransformStamped] = deque(maxlen=RECENT)
         self._last_ns: dict[str, int] = {}
 
     def add(self, transform: TransformStamped, static: bool) -> None:
         """Insert one transform; raises TransformError for one that is none."""
+        parent, child = _parent_and_child(transform)
         matrix(transform)
         with self._lock:
+            self._frames.update((parent, child))
             if static:
+                self._settle(child)
                 self._buffer.set_transform_static(transform, _AUTHORITY)
                 return
-            stamp_ns, child = _stamp_ns(transform), transform.child_frame_id
+            stamp_ns = _stamp_ns(transform)
             if self._last_ns.get(child, stamp_ns) - stamp_ns > RESTART_NS:
                 # tf2 would refuse what is older than all it keeps, and go on with what is not.
-                self._keep(lambda recent: recent.child_frame_id != child)
+                self._keep(lambda recent: _parent_and_child(recent)[1] != child)
             self._last_ns[child] = stamp_ns
             self._recent.append(transform)
             self._buffer.set_transform(transform, _AUTHORITY)
 
     def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> Float64:
         """Give T_target_source (4, 4) at a time; raises TransformError with tf2's own words."""
-        return self._look(
-            self._buffer.lookup_transform_core, target_frame, source_frame, time_message(stamp_ns)
-        )
-
-    def lookup_between(
-        self, target_frame: str, target_ns: int, source_frame: str, source_ns: int, fixed_frame: str
-    ) -> Float64:
-        """Give T_target_source (4, 4) through the fixed frame; raises TransformError with tf2's own words."""
-        return self._look(
-            self._buffer.lookup_transform_full_core,
-            target_frame,
-            time_message(target_ns),
-            source_frame,
-            time_message(source_ns),
-            fixed_frame,
-        )
+        target_frame, source_frame = target_frame.lstrip("/"), source_frame.lstrip("/")
+        with self._lock:
+            try:
+                stamp = time_message(stamp_ns)
+                return matrix(self._buffer.lookup_transform_core(target_frame, source_frame, stamp))
+            except self._tf2.TransformException as error:
+                raise self._failure(target_frame, source_frame, error) from error
 
     def restart(self, now_ns: int) -> None:
         """Forget moving transforms of a time that is to come again."""
         with self._lock:
             self._keep(lambda recent: _stamp_ns(recent) <= now_ns + RESTART_NS)
+
+    def _settle(self, child: str) -> None:
+        """Let a frame that moved so far not be put in again as a moving one."""
+        if self._last_ns.pop(child, None) is not None:
+            kept = (recent for recent in self._recent if _parent_and_child(recent)[1] != child)
+            self._recent = deque(kept, maxlen=RECENT)
 
     def _keep(self, is_kept: Callable[[TransformStamped], bool]) -> None:
         """Put the moving transforms that are kept into an emptied tree, in which static ones stay."""
@@ -128,22 +134,25 @@ class Tf2Tree:
         for transform in self._recent:
             self._buffer.set_transform(transform, _AUTHORITY)
 
-    def _look(self, function: Any, *arguments: object) -> Float64:
-        try:
-            with self._lock:
-                return matrix(function(*arguments))
-        except self._tf2.TransformException as error:
-            is_time = isinstance(error, self._tf2.ExtrapolationException)
-            frames = " and ".join(repr(frame) for frame in arguments if isinstance(frame, str))
-            kind = TransformTimeError if is_time else TransformError
-            raise kind(f"no transform between {frames}: {error}") from error
+    def _failure(self, target_frame: str, source_frame: str, error: Exception) -> TransformError:
+        """Tell frames without a connection from a time that fails: tf2 blames the time for both."""
+        what = f"no transform from {source_frame!r} to {target_frame!r}"
+        if isinstance(error, self._tf2.ExtrapolationException):
+            try:
+                self._buffer.get_latest_common_time(target_frame, source_frame)
+                return TransformTimeError(f"{what}: {error}")
+            except self._tf2.TransformException as unconnected:
+                error = unconnected
+        reason = str(error).partition("\n")[0].strip(" .")  # a circle comes with a list of all frames
+        return TransformError(f"{what}: {reason}; {_known(self._frames)}")
 
 
-class Pytransform3dTree:
+class Pytransform3dTree(TransformTree):
     """The answers of tf2 for a machine without it: the tree is walked here, pytransform3d does the sums.
 
-    As with tf2 a frame has one parent, the one last told, and between two times positions are interpolated
-    along the line and rotations along the shortest arc.
+    A frame has one parent, the one last told, and between two times positions are interpolated along the
+    line and rotations along the shortest arc, all as with tf2; which still knows, unlike this one, where a
+    moving frame was in the parent that it had before.
     """
 
     def __init__(self) -> None:
@@ -155,10 +164,8 @@ class Pytransform3dTree:
 
     def add(self, transform: TransformStamped, static: bool) -> None:
         """Insert one transform; raises TransformError for one that is none."""
-        child, parent = transform.child_frame_id.lstrip("/"), transform.header.frame_id.lstrip("/")
+        parent, child = _parent_and_child(transform)
         T_parent_child = matrix(transform)
-        if not child or not parent or child == parent:
-            raise TransformError(f"a transform from {child!r} to {parent!r} is none: check its publisher")
         with self._lock:
             if static or self._parents.get(child) != parent:
                 self._moving.pop(child, None)
@@ -193,13 +200,6 @@ class Pytransform3dTree:
                 text = f"no transform from {source_frame!r} to {target_frame!r}: {error}"
                 raise TransformTimeError(text) from error
         return np.asarray(np.linalg.inv(T_common_target) @ T_common_source)
-
-    def lookup_between(
-        self, target_frame: str, target_ns: int, source_frame: str, source_ns: int, fixed_frame: str
-    ) -> Float64:
-        """Give T_target_source (4, 4) through the fixed frame; raises TransformError."""
-        T_target_fixed = self.lookup(target_frame, fixed_frame, target_ns)
-        return T_target_fixed @ self.lookup(fixed_frame, source_frame, source_ns)
 
     def restart(self, now_ns: int) -> None:
         """Forget moving transforms of a time that is to come again."""
@@ -238,9 +238,12 @@ class Pytransform3dTree:
         return _between(history[index - 1], history[index], stamp_ns).matrix()
 
     def _unconnected(self, target_frame: str, source_frame: str) -> str:
-        frames = sorted({*self._parents, *self._parents.values()})
-        known = ", ".join(frames) or "none"
-        return f"no transform from {source_frame!r} to {target_frame!r}; frames known: {known}"
+        frames = {*self._parents, *self._parents.values()}
+        return f"no transform from {source_frame!r} to {target_frame!r}; {_known(frames)}"
+
+
+def _known(frames: set[str]) -> str:
+    return f"frames known: {', '.join(sorted(frames)) or 'none'}"
 
 
 @dataclass(frozen=True)
@@ -274,6 +277,14 @@ def _pose_ns(pose: _Pose) -> int:
 def _stamp_ns(transform: TransformStamped) -> int:
     stamp = transform.header.stamp
     return int(stamp.sec * NANOSECONDS + stamp.nanosec)
+
+
+def _parent_and_child(transform: TransformStamped) -> tuple[str, str]:
+    """Give the two frames of a transform; raises TransformError for less than two."""
+    parent, child = transform.header.frame_id.lstrip("/"), transform.child_frame_id.lstrip("/")
+    if not child or not parent or child == parent:
+        raise TransformError(f"a transform from {child!r} to {parent!r} is none: check its publisher")
+    return parent, child
 
 
 def _position_and_quaternion(transform: TransformStamped) -> tuple[Float64, Float64]:
