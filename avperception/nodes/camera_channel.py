@@ -86,6 +86,7 @@ class CameraChannel:
         self._stamps = StampCheck(self.source, node.get_clock(), "image")
         self._form: tuple[str, ...] | None = None
         self._views = CameraViews(name, parameters, ego_motion, self.info_source)
+        self._rectifies = bool(parameters[f"{name}.rectify"])
         self._outputs = CameraOutputs(node, name, parameters)
         self.is_compressed = parameters[f"{name}.transport"] == "compressed"
         image_topic = f"~/input/{name}/image_raw"
@@ -143,9 +144,9 @@ class CameraChannel:
         try:
             image = self._image(job.message)
             segment = self._always_segment or self._outputs.wants_segmentation
-            pending = self._pipeline.submit(
-                image, partial(self._deliver_detections, job, image), segment=segment
-            )
+            camera = self._views.calibration(image) if self._rectifies else None
+            deliver = partial(self._deliver_detections, job, image)
+            pending = self._pipeline.submit(image, deliver, segment=segment, camera=camera)
             running = _Running(job, image, pending)
         except Exception as error:  # a bad image must not end the thread; it is counted and shown
             self._fail(job, error)
@@ -217,7 +218,8 @@ class CameraChannel:
             )
         if (captures := self._pipeline.captures) > self._captures:
             self.source.note(
-                "recaptured", "the GPU's work was captured anew, for images of another layout or a threshold"
+                "recaptured",
+                "the GPU's work was captured anew, for another form of images, threshold or calibration",
             )
             self._captures = captures
 

@@ -13,7 +13,7 @@ from avperception.nodes.ego_motion import EgoMotion
 from avperception.nodes.parameters import NodeParameters
 from avperception.nodes.source import Source
 from avperception.pipeline.fusion import CameraView
-from avperception.types import CameraDetections, CameraModel
+from avperception.types import CameraDetections, CameraModel, Image
 
 CALIBRATIONS_KEPT = 16
 
@@ -49,11 +49,20 @@ class CameraViews:
 
     def is_placed(self, result: CameraDetections, sweep_ns: int) -> bool:
         """Tell whether calibration, transforms and odometry for a result are known, or still to come."""
-        model = self._model(result)
+        model = self._model(result.stamp_ns)
         if model is None:
             return False
         frame_id = result.frame_id or model.frame_id
         return self._ego_motion.is_known(frame_id, result.stamp_ns + self._offset_ns, sweep_ns)
+
+    def calibration(self, image: Image) -> CameraModel:
+        """Give the calibration for an image; raises MessageError `no_camera_info` while there is none."""
+        model = self._model(image.stamp_ns)
+        if model is None:
+            raise MessageError(
+                "no_camera_info", "no camera_info has come yet: without it an image cannot be rectified"
+            )
+        return model
 
     def view(self, result: CameraDetections, sweep_ns: int | None = None) -> CameraView:
         """Give the calibration and place of the camera for one result.
@@ -61,7 +70,7 @@ class CameraViews:
         The place is the camera's at the image's time, in the target frame at the sweep's; at the image's
         without one. Raises MessageError `no_camera_info`, `camera_info_size` or `no_transform`.
         """
-        model = self._model(result)
+        model = self._model(result.stamp_ns)
         if model is None:
             raise MessageError("no_camera_info", "no camera_info has come yet: no 3D from this camera")
         if (model.width, model.height) != (result.width, result.height):
@@ -79,5 +88,5 @@ class CameraViews:
             raise MessageError("no_transform", str(error)) from error
         return CameraView(result, model, T_camera_target)
 
-    def _model(self, result: CameraDetections) -> CameraModel | None:
-        return self._models.get(result.stamp_ns, self._latest)
+    def _model(self, stamp_ns: int) -> CameraModel | None:
+        return self._models.get(stamp_ns, self._latest)

@@ -115,6 +115,12 @@ def camera_specs(camera: str) -> tuple[Spec, ...]:
             "Its images are rectified already: camera_info's P is used, not K and D.",
         ),
         Spec(
+            f"{camera}.rectify",
+            False,
+            "The networks see its images as a pinhole with camera_info's K would, for a wide lens that bends "
+            "straight lines; results stay in pixels of the original image.",
+        ),
+        Spec(
             f"{camera}.time_offset",
             0.0,
             "Added to its stamps to get the time when the images were taken [s].",

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avperception.ops.cpu import unpack_lanes
+from avperception.errors import MessageError
+from avperception.ops.cpu import Rectification, is_pinhole, unpack_lanes
 from avperception.ops.encodings import check_image
 from avperception.pipeline.detector import Detector, DetectorSettings
 from avperception.pipeline.device import Device, Frame, FrameRunner
 from avperception.pipeline.network import Network
 from avperception.pipeline.segmenter import Segmenter
-from avperception.types import CameraResult, Detections2D, Image, without_pixels
+from avperception.types import CameraModel, CameraResult, Detections2D, Image, without_pixels
 
 DetectionsCallback = Callable[[Detections2D], None]
 """Called with the detections of an image, which may be long before the rest of its result."""
@@ -43,6 +44,7 @@ class CameraPipeline:
         device: Device,
     ) -> None:
         self.name = name
+        self._rectification: Rectification | None = None
         self._slots = [
             _FrameSlot(name, detector, segmenter, settings, device) for _ in range(device.frames_at_once)
         ]
@@ -71,18 +73,22 @@ class CameraPipeline:
         on_detections: DetectionsCallback = lambda detections: None,
         *,
         segment: bool = True,
+        camera: CameraModel | None = None,
     ) -> PendingResult:
         """Begin with an image, once a frame before is done with; it need not be kept after this returns.
 
-        Without `segment` the mask and the lane lines are left out and cost nothing; on a GPU a change of
-        it captures the work anew.
-        Every result must be taken. Raises MessageError for an image that cannot be converted and
-        EngineError when a network fails.
+        Without `segment` the mask and the lane lines are left out and cost nothing. With `camera` the
+        networks see what a pinhole in the place of its lens would, with the same K; results are in pixels of
+        the original image all the same, which is labelled only where the pinhole sees it. On a GPU a change
+        of either captures the work anew.
+        Every result must be taken. Raises MessageError for an image that cannot be converted or is not of
+        the camera's size, and EngineError when a network fails.
         """
         check_image(image)
+        rectification = self._rectify(image, camera) if camera else None
         slot = self._free.get()
         try:
-            slot.launch(image, on_detections, segment)
+            slot.launch(image, on_detections, segment, rectification)
         except BaseException:
             self._free.put(slot)
             raise
@@ -94,9 +100,24 @@ class CameraPipeline:
         on_detections: DetectionsCallback = lambda detections: None,
         *,
         segment: bool = True,
+        camera: CameraModel | None = None,
     ) -> CameraResult:
-        """Detect, segment and find the lane lines in one image; raises as `submit`."""
-        return self.submit(image, on_detections, segment=segment).result()
+        """Detect, segment and find the lane lines in one image; takes and raises what `submit` does."""
+        return self.submit(image, on_detections, segment=segment, camera=camera).result()
+
+    def _rectify(self, image: Image, camera: CameraModel) -> Rectification | None:
+        """Give what rectifies an image of a camera, the same one as long as its calibration stays."""
+        if (camera.width, camera.height) != (image.width, image.height):
+            raise MessageError(
+                "camera_info_size",
+                f"camera_info is for {camera.width}x{camera.height} pixels, ROI and binning applied, the "
+                f"image to be rectified has {image.width}x{image.height}: let both come from one driver",
+            )
+        if is_pinhole(camera.D, camera.distortion_model):
+            return None
+        if self._rectification is None or not self._rectification.is_of(camera):
+            self._rectification = Rectification(camera)
+        return self._rectification
 
 
 class PendingResult:
@@ -131,16 +152,23 @@ class _FrameSlot:
         self._segmenter = Segmenter(segmenter, device) if segmenter else None
         # What is to be done for the next frame. The runner knows this list and not the slot: both would
         # refer to each other and outlive their camera for a while.
-        self._tasks: list[Detector | Segmenter] = []
+        self._tasks: list[Callable[[Frame], None]] = []
         self.runner = device.make_runner(partial(_enqueue, self._tasks))
         self._image: Image | None = None
         self._detections = _NO_DETECTIONS
         self._delivered: dict[str, NDArray[Any]] = {}
         self._started_ns = 0
 
-    def launch(self, image: Image, on_detections: DetectionsCallback, segment: bool) -> None:
+    def launch(
+        self,
+        image: Image,
+        on_detections: DetectionsCallback,
+        segment: bool,
+        rectification: Rectification | None,
+    ) -> None:
         """Begin with an image."""
-        self._tasks[:] = [task for task in (self._detector, self._segmenter if segment else None) if task]
+        tasks = (self._detector, self._segmenter if segment else None)
+        self._tasks[:] = [partial(task.enqueue, rectification=rectification) for task in tasks if task]
         self._started_ns = time.perf_counter_ns()
         # What the result needs of the image; its pixels belong to whoever gave them.
         self._image = without_pixels(image)
@@ -149,10 +177,10 @@ class _FrameSlot:
         def take(name: str, array: NDArray[Any]) -> None:
             self._delivered[name] = array
             if self._detector and name == Detector.result:
-                self._detections = self._detector.unpack(array)
+                self._detections = self._detector.unpack(array, rectification)
                 on_detections(self._detections)
 
-        settings = (self._settings.score_threshold, self._settings.nms_threshold, segment)
+        settings = (self._settings.score_threshold, self._settings.nms_threshold, segment, rectification)
         self.runner.launch(image, (image.encoding, image.width, image.height, *settings), take)
 
     def wait(self) -> CameraResult:
@@ -176,6 +204,6 @@ class _FrameSlot:
         )
 
 
-def _enqueue(tasks: Sequence[Detector | Segmenter], frame: Frame) -> None:
+def _enqueue(tasks: Sequence[Callable[[Frame], None]], frame: Frame) -> None:
     """Put all that is to be done for a frame on the device."""
-    frame.fork(*(partial(task.enqueue, frame) for task in tasks))
+    frame.fork(*(partial(task, frame) for task in tasks))

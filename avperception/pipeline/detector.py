@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from avperception.ops.cpu import Rectification
 from avperception.pipeline.device import Device, Frame
 from avperception.pipeline.network import Network, NetworkRunner
 from avperception.types import Detections2D, Float32, Int32
@@ -33,12 +34,15 @@ class Detector:
         strides = device.ops.yolox_strides(height, width, self._output.shape[1])
         self._cells, self._strides = device.ops.yolox_grid(height, width, strides)
 
-    def enqueue(self, frame: Frame) -> None:
-        """Put on the device what detects the objects in a frame's image; boxes are in the image's pixels."""
+    def enqueue(self, frame: Frame, rectification: Rectification | None = None) -> None:
+        """Put on the device what detects the objects in a frame's image; boxes are in the image's pixels.
+
+        With a rectification the network sees the image rectified, and so do the boxes until `unpack`.
+        """
         image, ops = frame.image, frame.ops
         placement = self._runner.place(image)
         with frame.stage("detector_preprocess"):
-            self._runner.preprocess(frame, placement)
+            self._runner.preprocess(frame, placement, rectification)
         with frame.stage("detector_network"):
             frame.execute(self._runner.context)
         with frame.stage("detector_decode"):
@@ -51,14 +55,17 @@ class Detector:
             packed = ops.pack_detections(boxes, scores, class_ids, kept, placement, image.width, image.height)
         frame.give(self.result, packed)
 
-    def unpack(self, packed: Float32) -> Detections2D:
-        """Give the detections that a frame brought back as one array."""
+    def unpack(self, packed: Float32, rectification: Rectification | None = None) -> Detections2D:
+        """Give the detections that a frame brought back as one array, in pixels of the original image."""
         candidates, count = int(packed[0, 0]), int(packed[0, 1])
-        rows = packed[1 : 1 + count]
+        rows = packed[1 : 1 + count].copy()
+        if rectification:
+            rows[:, :4] = rectification.boxes_to_original(rows[:, :4])
+            rows = rows[(rows[:, 2] - rows[:, 0] >= 1) & (rows[:, 3] - rows[:, 1] >= 1)]
         class_ids: Int32 = rows[:, 5].astype("int32")
         return Detections2D(
-            rows[:, :4].copy(),
-            rows[:, 4].copy(),
+            rows[:, :4],
+            rows[:, 4],
             class_ids,
             self._runner.card.classes,
             overflow=max(0, candidates - CANDIDATE_CAPACITY),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from avperception.engines.engine import Engine
 from avperception.models.card import ModelCard
-from avperception.ops.cpu import rows_sampled
+from avperception.ops.cpu import Rectification, rows_sampled
 from avperception.ops.encodings import PIXEL_FORMATS
 from avperception.ops.placement import Placement, letterbox, stretch
 from avperception.pipeline.device import Frame
@@ -50,10 +50,11 @@ class NetworkRunner:
             return stretch(source, target)
         return letterbox(source, target, centred=self.card.input.anchor == "center")
 
-    def preprocess(self, frame: Frame, placement: Placement) -> None:
-        """Write the frame's image into the network's input tensor as the card asks for it."""
+    def preprocess(self, frame: Frame, placement: Placement, rectification: Rectification | None) -> None:
+        """Write the frame's image, rectified if wanted, into the network's input tensor as the card asks."""
         spec = self.card.input
-        frame.reads(_rows_read(frame.image, placement))
+        # A row of the rectified image is bent over many rows of the original: all are read.
+        frame.reads(None if rectification else _rows_read(frame.image, placement))
         frame.ops.preprocess(
             frame.image,
             self._tensor,
@@ -62,6 +63,7 @@ class NetworkRunner:
             gain=self._gain,
             offset=self._offset,
             pad_value=spec.pad_value,
+            sampling=rectification.sampling_map(placement) if rectification else None,
         )
 
 

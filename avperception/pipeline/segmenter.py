@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from avperception.models.card import BACKGROUND
+from avperception.ops.cpu import Rectification
 from avperception.pipeline.device import Device, Frame
 from avperception.pipeline.network import Network, NetworkRunner
 from avperception.types import UNLABELLED, Array
@@ -28,17 +29,23 @@ class Segmenter:
             )
         self._labels = device.full(self._outputs[0].shape[2:], UNLABELLED)
 
-    def enqueue(self, frame: Frame) -> None:
-        """Put on the device what labels every pixel of a frame's image and traces its lane lines."""
+    def enqueue(self, frame: Frame, rectification: Rectification | None = None) -> None:
+        """Put on the device what labels every pixel of a frame's image and traces its lane lines.
+
+        With a rectification the network sees the image rectified; mask and lane lines are the original's.
+        """
         image, ops = frame.image, frame.ops
         placement = self._runner.place(image)
         with frame.stage("segmenter_preprocess"):
-            self._runner.preprocess(frame, placement)
+            self._runner.preprocess(frame, placement, rectification)
         with frame.stage("segmenter_network"):
             frame.execute(self._runner.context)
         with frame.stage("segmenter_argmax"):
             ops.argmax_labels(self._outputs, self._class_ids, self._labels)
-            segmentation = ops.labels_to_image(self._labels, placement, image.width, image.height)
+            if rectification is None:
+                segmentation = ops.labels_to_image(self._labels, placement, image.width, image.height)
+            else:
+                segmentation = ops.distort_labels(self._labels, rectification.label_map(placement))
         # A mask takes its time on the way to the host; the lane lines are traced meanwhile.
         frame.fork(
             lambda: frame.give(self.result, segmentation),

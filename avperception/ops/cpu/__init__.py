@@ -10,7 +10,7 @@ from avperception.ops.cpu.detections import (
 )
 from avperception.ops.cpu.gather import points_around, points_in_boxes
 from avperception.ops.cpu.images import interleaved, preprocess, rows_sampled, to_bgr
-from avperception.ops.cpu.labels import argmax_labels, labels_to_image
+from avperception.ops.cpu.labels import argmax_labels, distort_labels, labels_to_image
 from avperception.ops.cpu.lanes import lane_lines, trace_lanes, unpack_lanes
 from avperception.ops.cpu.lenses import (
     distort,
@@ -29,12 +29,17 @@ from avperception.ops.cpu.points import (
     transform_points,
     within_range,
 )
+from avperception.ops.cpu.rectification import LabelMap, Rectification, SamplingMap
 
 __all__ = [
+    "LabelMap",
+    "Rectification",
+    "SamplingMap",
     "argmax_labels",
     "boxes_to_image",
     "decode_yolox",
     "distort",
+    "distort_labels",
     "distortion_limit",
     "ground_height",
     "interleaved",

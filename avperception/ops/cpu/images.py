@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avperception.ops.cpu.rectification import SamplingMap
 from avperception.ops.encodings import BGR_ORDER, PIXEL_FORMATS, RGB_ORDER
 from avperception.ops.placement import Placement
 from avperception.types import Float32, Image, UInt8
@@ -55,25 +56,34 @@ def preprocess(
     gain: Float32,
     offset: Float32,
     pad_value: float,
+    sampling: SamplingMap | None = None,
 ) -> None:
     """Resize, reorder and normalise an image into `tensor` (1, 3, height, width), which is overwritten.
 
-    Bilinear with pixel centres at half integers (OpenCV's INTER_LINEAR). Channel c of the network,
-    in `colour` order (`rgb` or `bgr`), becomes `pixel * gain[c] + offset[c]`; outside of `placement`
+    Bilinear with pixel centres at half integers (OpenCV's INTER_LINEAR), or from where `sampling`, the map
+    of a rectified image at this placement, says. Channel c of the network, in `colour` order (`rgb` or
+    `bgr`), becomes `pixel * gain[c] + offset[c]`; outside of `placement`, and where the map shows nothing,
     lies `pad_value`, normalised the same way.
     """
     array, bgr_order = interleaved(image)
     size = (placement.width, placement.height)
-    resized = cv2.resize(array, size, interpolation=cv2.INTER_LINEAR).reshape(size[1], size[0], -1)
+    if sampling is None:
+        resized = cv2.resize(array, size, interpolation=cv2.INTER_LINEAR)
+    else:
+        resized = cv2.remap(array, *sampling.arrays, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    resized = resized.reshape(size[1], size[0], -1)
     rows = slice(placement.top, placement.top + placement.height)
     columns = slice(placement.left, placement.left + placement.width)
     network_order = BGR_ORDER if colour == "bgr" else RGB_ORDER
     covers_all = tensor.shape[2:] == (placement.height, placement.width)
     for channel, bgr_channel in enumerate(network_order):
         plane = tensor[0, channel]
+        padding = pad_value * gain[channel] + offset[channel]
         if not covers_all:
-            plane[...] = pad_value * gain[channel] + offset[channel]
+            plane[...] = padding
         window = plane[rows, columns]
         np.multiply(resized[..., bgr_order[bgr_channel]], gain[channel], out=window, casting="unsafe")
         if offset[channel]:
             window += offset[channel]
+        if sampling is not None:
+            window[sampling.is_outside] = padding

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avperception.ops.cpu.rectification import LabelMap
 from avperception.ops.placement import Placement
-from avperception.types import Float32, UInt8
+from avperception.types import UNLABELLED, Float32, UInt8
 
 
 def argmax_labels(
@@ -51,6 +52,18 @@ def labels_to_image(labels: UInt8, placement: Placement, width: int, height: int
     columns = placement.left + _nearest(width, placement.width)
     rows = placement.top + _nearest(height, placement.height)
     return labels.take(columns, axis=1).take(rows, axis=0)
+
+
+def distort_labels(labels: UInt8, label_map: LabelMap) -> UInt8:
+    """Bring network-size labels of a rectified image to the original one, UNLABELLED where there are none."""
+    return cv2.remap(
+        labels,
+        label_map.cells,
+        np.empty(0),  # no fractions
+        cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=UNLABELLED,
+    )
 
 
 def _nearest(target: int, source: int) -> NDArray[np.int64]:

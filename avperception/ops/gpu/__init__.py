@@ -13,7 +13,7 @@ from avperception.ops.gpu.detections import (
     yolox_grid,
 )
 from avperception.ops.gpu.images import PartialImage, preprocess
-from avperception.ops.gpu.labels import argmax_labels, labels_to_image
+from avperception.ops.gpu.labels import argmax_labels, distort_labels, labels_to_image
 from avperception.ops.gpu.lanes import trace_lanes
 from avperception.ops.gpu.lenses import project_points
 from avperception.ops.gpu.module import deliver, hold
@@ -30,6 +30,7 @@ __all__ = [
     "argmax_labels",
     "decode_yolox",
     "deliver",
+    "distort_labels",
     "ground_height",
     "hold",
     "labels_to_image",

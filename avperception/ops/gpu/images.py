@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from avperception.ops.cpu import SamplingMap
 from avperception.ops.gpu.module import blocks, launch, suffix
+from avperception.ops.gpu.rectification import on_gpu
 from avperception.ops.placement import Placement
 from avperception.types import Array, Float32, Image
 
@@ -43,6 +45,7 @@ def preprocess(
     gain: Float32,
     offset: Float32,
     pad_value: float,
+    sampling: SamplingMap | None = None,
 ) -> None:
     """Convert, resize and normalise an image into `tensor` (1, 3, height, width), float32 or float16.
 
@@ -51,9 +54,16 @@ def preprocess(
     """
     height, width = tensor.shape[2:]
     layout = _KERNELS.get(image.encoding, image.encoding)
+    if sampling is None:
+        way = "preprocess"
+        # The reciprocal of the scale, as OpenCV takes it.
+        scales = placement.width / image.width, placement.height / image.height
+        sampled: tuple[Array, ...] = tuple(np.float64(1.0 / scale) for scale in scales)
+    else:
+        way, sampled = "rectify", on_gpu(sampling)
     launch(
         "preprocess",
-        f"preprocess_{layout}_{suffix(tensor)}",
+        f"{way}_{layout}_{suffix(tensor)}",
         (blocks(width, BLOCK[0]), blocks(height, BLOCK[1])),
         BLOCK,
         image.data,
@@ -68,9 +78,7 @@ def preprocess(
         placement.top,
         placement.width,
         placement.height,
-        # The reciprocal of the scale, as OpenCV takes it.
-        np.float64(1.0 / (placement.width / image.width)),
-        np.float64(1.0 / (placement.height / image.height)),
+        *sampled,
         colour == "rgb",
         *(float(value) for value in gain),
         *(float(value) for value in offset),

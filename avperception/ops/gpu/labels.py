@@ -9,13 +9,16 @@ import cupy as cp
 import numpy as np
 
 from avperception.errors import ModelError
+from avperception.ops.cpu import LabelMap
 from avperception.ops.gpu.module import blocks, launch, suffix
+from avperception.ops.gpu.rectification import on_gpu
 from avperception.ops.placement import Placement
 from avperception.types import Array
 
 BLOCK = 128
 MAX_OUTPUTS = 4
 PIXELS_OF_A_THREAD = 16
+MAPPED_PIXELS_OF_A_THREAD = 4
 
 
 def argmax_labels(outputs: Sequence[Array], class_ids: Sequence[Sequence[int | None]], labels: Array) -> None:
@@ -51,5 +54,16 @@ def labels_to_image(labels: Array, placement: Placement, width: int, height: int
         (blocks(width * height, BLOCK * PIXELS_OF_A_THREAD),), (BLOCK,),
         labels, labels.strides[0], placement.left, placement.top, placement.width, placement.height,
         width, height, image,
+    )  # fmt: skip
+    return image
+
+
+def distort_labels(labels: Array, label_map: LabelMap) -> Array:
+    """Bring network-size labels of a rectified image to the original image, as `ops.cpu.distort_labels`."""
+    (cells,) = on_gpu(label_map)
+    image = cp.empty(cells.shape[:2], np.uint8)
+    launch(
+        "labels", "distort_labels", (blocks(image.size, BLOCK * MAPPED_PIXELS_OF_A_THREAD),), (BLOCK,),
+        labels, labels.strides[0], cells, image.size, image,
     )  # fmt: skip
     return image

@@ -1,4 +1,5 @@
-// Segmenter logits to class ids in the image's size. Mirrors ops/cpu.py `argmax_labels` and `labels_to_image`.
+// Segmenter logits to class ids in the image's size. Mirrors `argmax_labels`, `labels_to_image` and
+// `distort_labels` of ops/cpu.
 
 #include <cuda_fp16.h>
 
@@ -81,6 +82,31 @@ extern "C" __global__ void labels_to_image(const unsigned char* labels, int pitc
     }
     if (count == 16) {
         *reinterpret_cast<uint4*>(image + first) = chunk.word;
+    } else {
+        for (int i = 0; i < count; ++i) image[first + i] = chunk.bytes[i];
+    }
+}
+
+const unsigned char UNLABELLED = 255;
+
+// One thread 4 neighbouring pixels of the image, taken as one long row; `cells` says for each which of the `labels`,
+// in rows of `pitch`, it takes: none where x is negative.
+extern "C" __global__ void distort_labels(const unsigned char* labels, int pitch, const short2* cells, int pixels,
+                                          unsigned char* image) {
+    int first = 4 * (blockIdx.x * blockDim.x + threadIdx.x);
+    if (first >= pixels) return;
+    union {
+        unsigned char bytes[4];
+        unsigned word;
+    } chunk;
+    int count = min(4, pixels - first);
+    for (int i = 0; i < 4; ++i) {
+        if (i >= count) break;
+        short2 cell = cells[first + i];
+        chunk.bytes[i] = cell.x < 0 ? UNLABELLED : labels[size_t(cell.y) * pitch + cell.x];
+    }
+    if (count == 4) {
+        *reinterpret_cast<unsigned*>(image + first) = chunk.word;
     } else {
         for (int i = 0; i < count; ++i) image[first + i] = chunk.bytes[i];
     }

@@ -1,7 +1,8 @@
-// Image to network input in one pass: convert, place, resize, normalise, planar.
+// Image to network input in one pass: convert, place, resize or rectify, normalise, planar.
 //
 // Mirrors ops/cpu.py `preprocess` to the last bit for FP32: the integer arithmetic below is what OpenCV does for
-// 8-bit images (bilinear with 11-bit weights, YUV by BT.601 with 20-bit factors, bilinear Bayer interpolation).
+// 8-bit images (resizing with 11-bit weights, remapping with 5-bit ones, YUV by BT.601 with 20-bit factors, bilinear
+// Bayer interpolation).
 
 #include <cuda_fp16.h>
 
@@ -105,73 +106,115 @@ __device__ Tap tap(int target, double step, int size, bool snap_at_border) {
             __float2int_rn((1.0f - fraction) * 2048.0f), __float2int_rn(fraction * 2048.0f)};
 }
 
-template <class Layout>
-__device__ Bgr bilinear(const Source& source, int x, int y, double step_x, double step_y) {
-    Tap across = tap(x, step_x, source.width, true);
-    Tap down = tap(y, step_y, source.height, false);
-    Bgr a = Layout::at(source, across.first, down.first), b = Layout::at(source, across.second, down.first);
-    Bgr c = Layout::at(source, across.first, down.second), d = Layout::at(source, across.second, down.second);
-    Bgr result;
-    for (int i = 0; i < 3; ++i) {
-        int upper = a.c[i] * across.weight_first + b.c[i] * across.weight_second;
-        int lower = c.c[i] * across.weight_first + d.c[i] * across.weight_second;
-        result.c[i] =
-            (((down.weight_first * (upper >> 4)) >> 16) + ((down.weight_second * (lower >> 4)) >> 16) + 2) >> 2;
+// A pixel of the network's window from its place in the image; `steps` are source pixels per window pixel.
+struct Resized {
+    double step_x, step_y;
+
+    template <class Layout>
+    __device__ Bgr sample(const Source& source, int x, int y, bool& is_shown) const {
+        Tap across = tap(x, step_x, source.width, true);
+        Tap down = tap(y, step_y, source.height, false);
+        Bgr a = Layout::at(source, across.first, down.first), b = Layout::at(source, across.second, down.first);
+        Bgr c = Layout::at(source, across.first, down.second), d = Layout::at(source, across.second, down.second);
+        Bgr result;
+        for (int i = 0; i < 3; ++i) {
+            int upper = a.c[i] * across.weight_first + b.c[i] * across.weight_second;
+            int lower = c.c[i] * across.weight_first + d.c[i] * across.weight_second;
+            result.c[i] =
+                (((down.weight_first * (upper >> 4)) >> 16) + ((down.weight_second * (lower >> 4)) >> 16) + 2) >> 2;
+        }
+        return result;
     }
-    return result;
-}
+};
+
+// A pixel of the network's window from where the lens brought it: `corners` (height, width) are the upper left of four
+// neighbours, negative where there are none, `fractions` 32 times the way down from there plus that to the right, in
+// 1/32 pixel.
+struct Rectified {
+    const short2* corners;
+    const unsigned short* fractions;
+    int width;
+
+    template <class Layout>
+    __device__ Bgr sample(const Source& source, int x, int y, bool& is_shown) const {
+        short2 corner = corners[y * width + x];
+        if (corner.x < 0) {
+            is_shown = false;
+            return {};
+        }
+        int fraction = fractions[y * width + x], right = fraction & 31, down = fraction >> 5;
+        int next_x = min(corner.x + 1, source.width - 1), next_y = min(corner.y + 1, source.height - 1);
+        Bgr a = Layout::at(source, corner.x, corner.y), b = Layout::at(source, next_x, corner.y);
+        Bgr c = Layout::at(source, corner.x, next_y), d = Layout::at(source, next_x, next_y);
+        Bgr result;
+        for (int i = 0; i < 3; ++i) {
+            int upper = a.c[i] * (32 - right) + b.c[i] * right, lower = c.c[i] * (32 - right) + d.c[i] * right;
+            result.c[i] = (upper * (32 - down) + lower * down + 512) >> 10;
+        }
+        return result;
+    }
+};
 
 __device__ void store(float* target, float value) { *target = value; }
 __device__ void store(__half* target, float value) { *target = __float2half_rn(value); }
 
-// One thread a pixel of the tensor (3, tensor_height, tensor_width). `steps` are source pixels per tensor pixel.
-template <class Layout, class T>
-__device__ void preprocess(const unsigned char* data, int width, int height, int pitch, const int* places,
-                           T* tensor, int tensor_width, int tensor_height, int left, int top, int placed_width,
-                           int placed_height, double step_x, double step_y, int network_is_rgb,
+// One thread a pixel of the tensor (3, tensor_height, tensor_width).
+template <class Layout, class Way, class T>
+__device__ void preprocess(const Source& source, const Way& way, T* tensor, int tensor_width, int tensor_height,
+                           int left, int top, int placed_width, int placed_height, int network_is_rgb,
                            float gain_0, float gain_1, float gain_2, float offset_0, float offset_1,
                            float offset_2, float pad_value) {
     int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
     if (x >= tensor_width || y >= tensor_height) return;
     const float gain[3] = {gain_0, gain_1, gain_2}, offset[3] = {offset_0, offset_1, offset_2};
-    bool inside = x >= left && x < left + placed_width && y >= top && y < top + placed_height;
+    bool is_shown = x >= left && x < left + placed_width && y >= top && y < top + placed_height;
     Bgr pixel = {};
-    if (inside) pixel = bilinear<Layout>({data, width, height, pitch, places}, x - left, y - top, step_x, step_y);
+    if (is_shown) pixel = way.template sample<Layout>(source, x - left, y - top, is_shown);
     size_t plane = size_t(tensor_width) * tensor_height;
     T* target = tensor + size_t(y) * tensor_width + x;
     for (int channel = 0; channel < 3; ++channel) {
-        float value = inside ? float(network_is_rgb ? pixel.c[2 - channel] : pixel.c[channel]) : pad_value;
+        float value = is_shown ? float(network_is_rgb ? pixel.c[2 - channel] : pixel.c[channel]) : pad_value;
         // Rounded after each step, as on the host.
         store(target + channel * plane, __fadd_rn(__fmul_rn(value, gain[channel]), offset[channel]));
     }
 }
 
-#define PREPROCESS(NAME, TYPE, ...)                                                                              \
+// A kernel by the two parameters that say how it samples, and what it makes of them.
+#define KERNEL(NAME, TYPE, FIRST, SECOND, WAY, ...)                                                              \
     extern "C" __global__ void NAME(                                                                             \
         const unsigned char* data, int width, int height, int pitch, const int* places, TYPE* tensor,            \
-        int tensor_width, int tensor_height, int left, int top, int placed_width, int placed_height,             \
-        double step_x, double step_y, int network_is_rgb, float gain_0, float gain_1, float gain_2,              \
-        float offset_0, float offset_1, float offset_2, float pad_value) {                                       \
-        preprocess<__VA_ARGS__, TYPE>(data, width, height, pitch, places, tensor, tensor_width, tensor_height,   \
-                                      left, top, placed_width, placed_height, step_x, step_y, network_is_rgb,    \
-                                      gain_0, gain_1, gain_2, offset_0, offset_1, offset_2, pad_value);          \
+        int tensor_width, int tensor_height, int left, int top, int placed_width, int placed_height, FIRST,      \
+        SECOND, int network_is_rgb, float gain_0, float gain_1, float gain_2, float offset_0, float offset_1,    \
+        float offset_2, float pad_value) {                                                                       \
+        preprocess<__VA_ARGS__>(Source{data, width, height, pitch, places}, WAY, tensor, tensor_width,           \
+                                tensor_height, left, top, placed_width, placed_height, network_is_rgb, gain_0,   \
+                                gain_1, gain_2, offset_0, offset_1, offset_2, pad_value);                        \
     }
 
-#define PREPROCESS_BOTH(NAME, ...)              \
-    PREPROCESS(NAME##_f32, float, __VA_ARGS__)  \
-    PREPROCESS(NAME##_f16, __half, __VA_ARGS__)
+#define RESIZED(NAME, TYPE, ...)                                                                     \
+    KERNEL(preprocess_##NAME, TYPE, double step_x, double step_y, (Resized{step_x, step_y}), __VA_ARGS__)
 
-PREPROCESS_BOTH(preprocess_rgb8, Interleaved<3, 2, 1, 0>)
-PREPROCESS_BOTH(preprocess_bgr8, Interleaved<3, 0, 1, 2>)
-PREPROCESS_BOTH(preprocess_rgba8, Interleaved<4, 2, 1, 0>)
-PREPROCESS_BOTH(preprocess_bgra8, Interleaved<4, 0, 1, 2>)
-PREPROCESS_BOTH(preprocess_mono8, Interleaved<1, 0, 0, 0>)
-PREPROCESS_BOTH(preprocess_mono16, Grey16)
-PREPROCESS_BOTH(preprocess_yuy2, PackedYuv<0, 1, 3>)
-PREPROCESS_BOTH(preprocess_uyvy, PackedYuv<1, 0, 2>)
-PREPROCESS_BOTH(preprocess_nv12, PlanarYuv<0, 1>)
-PREPROCESS_BOTH(preprocess_nv21, PlanarYuv<1, 0>)
-PREPROCESS_BOTH(preprocess_bayer_rggb8, Bayer<0, 0>)
-PREPROCESS_BOTH(preprocess_bayer_bggr8, Bayer<1, 1>)
-PREPROCESS_BOTH(preprocess_bayer_gbrg8, Bayer<0, 1>)
-PREPROCESS_BOTH(preprocess_bayer_grbg8, Bayer<1, 0>)
+#define RECTIFIED(NAME, TYPE, ...)                                                                   \
+    KERNEL(rectify_##NAME, TYPE, const short2* corners, const unsigned short* fractions,             \
+           (Rectified{corners, fractions, placed_width}), __VA_ARGS__)
+
+#define KERNELS(NAME, ...)                              \
+    RESIZED(NAME##_f32, float, __VA_ARGS__)             \
+    RESIZED(NAME##_f16, __half, __VA_ARGS__)            \
+    RECTIFIED(NAME##_f32, float, __VA_ARGS__)           \
+    RECTIFIED(NAME##_f16, __half, __VA_ARGS__)
+
+KERNELS(rgb8, Interleaved<3, 2, 1, 0>)
+KERNELS(bgr8, Interleaved<3, 0, 1, 2>)
+KERNELS(rgba8, Interleaved<4, 2, 1, 0>)
+KERNELS(bgra8, Interleaved<4, 0, 1, 2>)
+KERNELS(mono8, Interleaved<1, 0, 0, 0>)
+KERNELS(mono16, Grey16)
+KERNELS(yuy2, PackedYuv<0, 1, 3>)
+KERNELS(uyvy, PackedYuv<1, 0, 2>)
+KERNELS(nv12, PlanarYuv<0, 1>)
+KERNELS(nv21, PlanarYuv<1, 0>)
+KERNELS(bayer_rggb8, Bayer<0, 0>)
+KERNELS(bayer_bggr8, Bayer<1, 1>)
+KERNELS(bayer_gbrg8, Bayer<0, 1>)
+KERNELS(bayer_grbg8, Bayer<1, 0>)
