@@ -1,12 +1,14 @@
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.exceptions import InvalidParameterValueException
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rig import Rig
 from sensor_msgs.msg import Image, PointCloud2
+from vision_msgs.msg import Detection2DArray, Detection3DArray
 
 CAMERA, LIDAR, ENGINES, FUSION = (
     "perception: front camera",
@@ -111,6 +113,35 @@ def test_a_publisher_that_cannot_match_is_named():
         assert "incompatible" not in by_name(messages[-1])[CAMERA].message
         rig.companion.destroy_publisher(publisher)
         rig.spin_until(lambda: "incompatible" not in by_name(messages[-1])[LIDAR].message, timeout_s=6)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "asked"),
+    [
+        ({}, {"durability": DurabilityPolicy.TRANSIENT_LOCAL}),
+        (
+            {"qos_overrides./perception/output/detections_3d.publisher.reliability": "best_effort"},
+            {"reliability": ReliabilityPolicy.RELIABLE},
+        ),
+    ],
+    ids=["latched", "overridden"],
+)
+def test_a_subscriber_that_gets_nothing_is_named(overrides: dict[str, str], asked: dict[str, Any]):
+    with Rig(overrides) as rig:
+        rig.start()
+        messages = rig.collect(DiagnosticArray, "/diagnostics")
+        rig.collect(Detection3DArray, "/perception/output/detections_3d", QoSProfile(depth=1, **asked))
+        rig.spin_until(
+            lambda: messages and "incompatible QoS" in by_name(messages[-1])[FUSION].message, timeout_s=6
+        )
+        status = by_name(messages[-1])[FUSION]
+        assert status.level == DiagnosticStatus.WARN
+        assert "/perception/output/detections_3d: /companion gets nothing" in status.message
+        best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        rig.collect(Detection2DArray, "/perception/output/front/detections_2d", best_effort)
+        seen = len(messages)
+        rig.spin_until(lambda: len(messages) > seen + 1, timeout_s=6)
+        assert "incompatible" not in by_name(messages[-1])[CAMERA].message, "less is asked than offered"
 
 
 def test_an_unconfigured_node_reports_too(rig: Rig):
