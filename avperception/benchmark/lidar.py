@@ -1,4 +1,4 @@
-"""Lidar on the GPU: a sweep from the host's memory to the points behind the boxes of six cameras."""
+"""Lidar on the GPU: a sweep from the host's memory to the objects behind the boxes of six cameras."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from avperception.benchmark.options import BenchmarkOptions
 from avperception.pipeline.device.cuda import CudaDevice
 from avperception.pipeline.device.cuda_errors import import_cupy
 from avperception.pipeline.device.cuda_lidar import CudaLidarResult
+from avperception.pipeline.fusion import CameraView, FusionSettings, fuse
 from avperception.pipeline.lidar import LidarPipeline, LidarSettings
-from avperception.pipeline.views import CameraView, HostViewPoints
 from avperception.types import CameraModel, CameraResult, Detections2D, Float64, PointCloud
 
 CAMERAS = 6
@@ -27,11 +27,12 @@ SWEEPS = 4
 
 
 def measure_lidar(options: BenchmarkOptions) -> list[dict[str, Any]]:
-    """For each number of points: sweep and gather on the GPU by events, and both by the host's clock.
+    """For each number of points: each part on the GPU by events, and all by the host's clock.
 
     `sweep_ms` is upload, crop, transform and ground; `gather_ms` the projection into six cameras and the
-    gather of 20 boxes each, brought to the host's memory; `device_ms` both. `host_clock_ms` is from the
-    sweep's arrays to the points of each box as arrays, `reference_ms` the same by the host alone.
+    gather of the points in 20 boxes each; `device_ms` both. `objects_ms` is the gather with what follows
+    it, to the objects' boxes in the host's memory. `host_clock_ms` is from the sweep's arrays to fused
+    detections, `reference_ms` the same by the host alone.
     """
     device = CudaDevice()
     return [_measure(device, count, options) for count in options.points]
@@ -39,38 +40,38 @@ def measure_lidar(options: BenchmarkOptions) -> list[dict[str, Any]]:
 
 def _measure(device: CudaDevice, count: int, options: BenchmarkOptions) -> dict[str, Any]:
     cupy = import_cupy()
-    views, T = rig(), np.eye(4)
+    views, settings, T = rig(), FusionSettings(), np.eye(4)
     T[2, 3] = LIDAR_HEIGHT
     clouds = [turn(count, seed) for seed in range(SWEEPS)]
     pipeline = LidarPipeline(LidarSettings(), device)
     result = pipeline.process(clouds[0], T)
     assert isinstance(result, CudaLidarResult)
-    with result.view_points(views) as points:
-        boxes = points.in_boxes()
-    sweep, gather = result.graph, result.gather.graph
-    assert sweep is not None and gather is not None
+    found = fuse(result, views, settings)
+    sweep, objects = result.graph, result.objects.graph
+    assert sweep is not None and objects is not None
+    lists = objects.capture_lists()
 
     def process(number: int) -> None:
-        found = pipeline.process(clouds[number % SWEEPS], T)
-        assert isinstance(found, CudaLidarResult)
-        with found.view_points(views) as points:
-            points.in_boxes()
+        fuse(pipeline.process(clouds[number % SWEEPS], T), views, settings)
 
     sweep_ms = percentiles(gpu_ms(cupy, sweep.stream, sweep.relaunch, options))
-    gather_ms = percentiles(gpu_ms(cupy, gather.stream, gather.relaunch, options))
+    gather_ms = percentiles(gpu_ms(cupy, objects.stream, lambda: lists.launch(objects.stream), options))
+    objects_ms = percentiles(gpu_ms(cupy, objects.stream, objects.relaunch, options))
     whole_ms = percentiles(host_ms(process, options))
     few = replace(options, warm_up=1, frames=5)
     reference = LidarPipeline(LidarSettings())
     reference_ms = percentiles(
-        host_ms(lambda number: HostViewPoints(reference.process(clouds[0], T), views).in_boxes(), few)
+        host_ms(lambda number: fuse(reference.process(clouds[0], T), views, settings), few)
     )
     device_ms = sweep_ms["p50"] + gather_ms["p50"]
     return {
         "points": count,
         "kept": len(result.points),
-        "gathered": len(boxes.rows),
+        "gathered": objects.points_listed,
+        "objects": len(found),
         "sweep_ms": sweep_ms["p50"],
         "gather_ms": gather_ms["p50"],
+        "objects_ms": objects_ms["p50"],
         "device_ms": round(device_ms, 4),
         "device_p99_ms": round(sweep_ms["p99"] + gather_ms["p99"], 4),
         "ns_per_point": round(device_ms / count * 1e6, 3),

@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 
 QUERY = np.dtype(
     [
+        ("size", np.float64, 3),
+        ("largest", np.float64, 2),
+        ("origin", np.float64, 2),
+        ("left", np.float64),
+        ("right", np.float64),
         ("box", np.float32, 4),
         ("image_size", np.float32, 2),
         ("focal", np.float32),
         ("reach", np.float32),
         ("reach_per_metre", np.float32),
-        ("min_points", np.int32),
-        ("size", np.float32, 3),
-        ("largest", np.float32, 2),
         ("longest", np.float32),
+        ("min_points", np.int32),
         ("is_compact", np.int32),
-        ("origin", np.float32, 2),
-        ("left", np.float32),
-        ("right", np.float32),
     ]
 )
 """One 2D box and what may be behind it.
@@ -36,7 +36,7 @@ of the image cuts it off.
 """
 
 Queries = NDArray[Any]
-"""Rows (B,) of the type QUERY, which is a struct of the CUDA sources too."""
+"""Rows (B,) of the type QUERY, the struct of kernels/query.cuh."""
 
 EDGE = 3.0
 """A 2D box this near to the edge of the image is cut off by it [pixels]."""

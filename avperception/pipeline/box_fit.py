@@ -6,12 +6,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from avperception.pipeline.sizes import ObjectSize
 from avperception.types import Float64
 
 MAX_POINTS = 400
 """Points that take part in the search for the heading; more would not sharpen it."""
+
+HIGHEST_PERCENT = 98
+"""The top of an object is where this part of its points is not higher: a few are always amiss."""
+
+SQUARELY = 1e-6
+"""A side that begins this near to the foot of the sensor's perpendicular on it is looked at squarely [m]."""
+
+ALIKE = 1e-9
+"""Measures that differ by this part are equal, and the first is taken: three points fit many headings."""
 
 RANGE_SIGMA = 0.05
 """What a lidar's distances and a vehicle's calibration leave uncertain at best [m]."""
@@ -85,7 +95,8 @@ def fit_box(
     """
     xy = points[:, :2] - sensor[:2]
     outline = _outline(xy, typical, sight and replace(sight, origin=sight.origin - sensor[:2]))
-    top = float(np.quantile(points[:, 2], 0.98))
+    heights, top_place = points[:, 2], HIGHEST_PERCENT * (len(points) - 1) // 100
+    top = float(np.partition(heights, top_place)[top_place])
     height = max(top - ground, 0.2)
     yaw = float((outline.yaw + np.pi / 2) % np.pi - np.pi / 2)
     return FittedBox(
@@ -102,7 +113,7 @@ def _outline(xy: Float64, typical: ObjectSize | None, sight: Sight | None) -> _O
     yaw = _heading(xy)
     ways = [_completed(xy, yaw + turn, typical) for turn in (0.0, np.pi / 2)]
     costs = [_misfit(way.seen, typical) + (sight.misfit(way.corners) if sight else 0.0) for way in ways]
-    return ways[int(np.argmin(costs))]
+    return ways[int(costs[1] < costs[0] * (1 - ALIKE))]
 
 
 def _completed(xy: Float64, yaw: float, typical: ObjectSize | None) -> _Outline:
@@ -123,7 +134,7 @@ def _rotation(yaw: float) -> Float64:
 
 def _toward(xy: Float64) -> float:
     """Heading along the line of sight: for objects whose own heading the points do not tell."""
-    x, y = np.median(xy, axis=0)
+    x, y = middle(xy)
     return float(np.arctan2(y, x))
 
 
@@ -139,7 +150,8 @@ def _closest(xy: Float64, yaws: Float64) -> float:
     along = np.outer(np.cos(yaws), xy[:, 0]) + np.outer(np.sin(yaws), xy[:, 1])
     across = np.outer(-np.sin(yaws), xy[:, 0]) + np.outer(np.cos(yaws), xy[:, 1])
     distance = np.minimum(_edge_distance(along), _edge_distance(across))
-    return float(yaws[np.argmax(np.sum(1.0 / np.maximum(distance, 0.03), axis=1))])
+    sums = np.sum(1.0 / np.maximum(distance, 0.03), axis=1)
+    return float(yaws[np.argmax(sums >= sums.max() * (1 - ALIKE))])
 
 
 def _edge_distance(coordinate: Float64) -> Float64:
@@ -176,7 +188,7 @@ def _grow(low: Float64, high: Float64, size: Float64) -> Float64:
     middle stays.
     """
     middle = (low + high) / 2
-    away = np.where(low > 0, 1.0, np.where(high < 0, -1.0, 0.0))
+    away = np.where(low > SQUARELY, 1.0, np.where(high < -SQUARELY, -1.0, 0.0))
     return np.asarray(middle + away * (size - (high - low)) / 2)
 
 
@@ -184,12 +196,24 @@ def _covariance(outline: _Outline, count: int, compact: bool) -> Float64:
     size, seen, rotation = outline.size, outline.seen, _rotation(outline.yaw)
     unseen = np.maximum(size - seen, 0.0) / 2
     variances = RANGE_SIGMA**2 + unseen**2 / 3 + (size**2 / 12) / count
-    covariance = np.zeros((6, 6))
-    covariance[:2, :2] = rotation @ np.diag(variances) @ rotation.T
-    covariance[2, 2] = RANGE_SIGMA**2 + 0.1**2
-    covariance[3, 3] = covariance[4, 4] = np.radians(3.0) ** 2
     # A heading that was not measured is uniform over half a turn.
     elongation = max(float(np.max(seen)), 0.1)
     spread = np.arctan2(3 * RANGE_SIGMA, elongation) ** 2 + 1.0 / count
-    covariance[5, 5] = np.pi**2 / 12 if compact else min(spread, np.pi**2 / 12)
+    yaw_variance = np.pi**2 / 12 if compact else min(spread, np.pi**2 / 12)
+    return box_covariance(rotation @ np.diag(variances) @ rotation.T, yaw_variance)
+
+
+def box_covariance(planar: Float64, yaw_variance: float) -> Float64:
+    """Give the covariance (6, 6) of a box that stands upright, from that of x and y (2, 2) and of yaw."""
+    covariance = np.zeros((6, 6))
+    covariance[:2, :2] = planar
+    covariance[2, 2] = RANGE_SIGMA**2 + 0.1**2
+    covariance[3, 3] = covariance[4, 4] = np.radians(3.0) ** 2
+    covariance[5, 5] = yaw_variance
     return covariance
+
+
+def middle(values: NDArray[Any]) -> NDArray[Any]:
+    """Give the median of values (N,) or (N, K) along the first axis, of an even number the lower of two."""
+    place = (len(values) - 1) // 2
+    return np.asarray(np.partition(values, place, axis=0)[place])

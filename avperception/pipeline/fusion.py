@@ -31,17 +31,15 @@ def fuse(
     """Lift the 2D detections of all cameras into the target frame of the sweep.
 
     A detection without enough lidar points behind it gives no box. Sorted by falling score. Of a sweep on
-    a GPU only the points behind the detections come to the host; raises EngineError when that fails.
+    a GPU only the objects come to the host; raises EngineError when that fails.
     """
     asked, queries = questions(views, settings)
     if not asked:
         return ()
-    sensor = lidar.T_target_lidar[:3, 3]
     if isinstance(lidar, CudaLidarResult):
-        with lidar.view_points(views) as points:
-            found = find_objects(points, asked, queries, sensor)
+        found = lidar.find_objects(views, asked, queries)
     else:
-        found = find_objects(HostViewPoints(lidar, views), asked, queries, sensor)
+        found = find_objects(HostViewPoints(lidar, views), asked, queries, lidar.T_target_lidar[:3, 3])
     lifted = [
         _detection(views[question.view], question, thing)
         for question, thing in zip(asked, found, strict=True)

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from avperception.ops import cpu
 from avperception.ops.queries import EDGE, QUERY, Queries, are_cut
-from avperception.pipeline.box_fit import FittedBox, Sight, fit_box
+from avperception.pipeline.box_fit import FittedBox, Sight, fit_box, middle
 from avperception.pipeline.sizes import ObjectSize, size_of
 from avperception.pipeline.views import (
     CameraView,
+    HostViewPoints,
     PointLists,
     Surroundings,
-    ViewPoints,
     parts,
 )
 from avperception.types import Bool, Float32, Float64
@@ -67,7 +67,7 @@ def questions(views: Sequence[CameraView], settings: FusionSettings) -> tuple[li
 
 
 def find_objects(
-    points: ViewPoints, asked: Sequence[BoxQuestion], queries: Queries, sensor: Float64
+    points: HostViewPoints, asked: Sequence[BoxQuestion], queries: Queries, sensor: Float64
 ) -> list[FoundObject | None]:
     """Find the object behind each 2D box, None where there are not points enough.
 
@@ -87,7 +87,7 @@ def find_objects(
 
 def _fitted(objects: PointLists, part: slice, question: BoxQuestion, sensor: Float64) -> FoundObject:
     positions = objects.positions[part].astype(np.float64)
-    ground = float(np.median(objects.ground[part]))
+    ground = float(middle(objects.ground[part]))
     fitted = fit_box(positions, ground, sensor, question.typical, question.sight)
     return FoundObject(objects.rows[part], fitted)
 
@@ -100,7 +100,11 @@ def _kept(points: PointLists, is_kept: Bool) -> PointLists:
 
 
 def _beyond_images(
-    objects: PointLists, points: ViewPoints, asked: Sequence[BoxQuestion], queries: Queries, sensor: Float64
+    objects: PointLists,
+    points: HostViewPoints,
+    asked: Sequence[BoxQuestion],
+    queries: Queries,
+    sensor: Float64,
 ) -> PointLists:
     """Follow the objects that an image's edge cuts off into the points that the camera does not see."""
     has_points = np.diff(objects.offsets) > 0
@@ -108,11 +112,11 @@ def _beyond_images(
     if not len(cut):
         return objects
     own_parts = parts(objects.offsets)
-    middles = np.stack([np.median(objects.positions[own_parts[box]], axis=0) for box in cut])
+    middles = np.stack([middle(objects.positions[own_parts[box]]) for box in cut])
     hidden = points.hidden_around(
         [
-            Surroundings(asked[box].view, middle[:2], float(queries["longest"][box]))
-            for box, middle in zip(cut, middles, strict=True)
+            Surroundings(asked[box].view, place[:2], float(queries["longest"][box]))
+            for box, place in zip(cut, middles, strict=True)
         ]
     )
     both, is_own = _interleaved(objects, cut, hidden)

@@ -6,22 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avperception.ops import cpu
-from avperception.types import CameraModel, CameraResult, Float32, Float64, Int32, LidarResult
+from avperception.types import CameraDetections, CameraModel, Float32, Float64, Int32, LidarResult
 
 Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class CameraView:
-    """One camera's result with its calibration and its place at that moment."""
+    """What one camera found, with its calibration and its place at that moment."""
 
-    result: CameraResult
+    result: CameraDetections
     camera: CameraModel
     T_camera_target: Float64
 
@@ -61,20 +60,8 @@ class Surroundings:
     radius: float
 
 
-class ViewPoints(Protocol):
-    """The obstacles of a sweep, its points that are no ground, as some cameras see them."""
-
-    def in_boxes(self) -> BoxPoints:
-        """List the points in each 2D box, the boxes of one camera after those of the other."""
-        ...
-
-    def hidden_around(self, asked: Sequence[Surroundings]) -> PointLists:
-        """List the points in each circle that its camera does not see, asked in the order of the cameras."""
-        ...
-
-
 class HostViewPoints:
-    """A sweep on the host."""
+    """The obstacles of a sweep, its points that are no ground, as some cameras see them, on the host."""
 
     def __init__(self, lidar: LidarResult, views: Sequence[CameraView]) -> None:
         self._lidar = lidar
@@ -82,7 +69,7 @@ class HostViewPoints:
         self._obstacles = np.flatnonzero(~lidar.is_ground)
 
     def in_boxes(self) -> BoxPoints:
-        """List the points in each 2D box."""
+        """List the points in each 2D box, the boxes of one camera after those of the other."""
         lists: list[Rows] = [np.zeros(0, np.int64)]
         pixels: list[Float32] = [np.zeros((0, 2), np.float32)]
         places: list[Float32] = [np.zeros((0, 3), np.float32)]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import avperception.ops
+from avperception.ops.sources import cuda_source
 
 KERNELS = Path(avperception.ops.__file__).parent / "kernels"
 SOURCES = sorted(path.name for path in KERNELS.glob("*.cu"))
@@ -56,7 +57,7 @@ def compile_source() -> Compile:
     @cache
     def run(name: str, architecture: str) -> bytes:
         program = ctypes.c_void_p()
-        source = (KERNELS / name).read_bytes()
+        source = cuda_source(name, KERNELS).encode()
         status = nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, name.encode(), 0, None, None)
         assert status == 0
         try:

@@ -13,10 +13,8 @@ CHUNK = 256
 
 WARPS_OF_A_BLOCK = 4
 BLOCK = 256
-DELIVERY_BLOCKS = 128
-
+DESCRIPTION_BLOCKS = 128
 COLUMNS = 9
-"""Values of a gathered point on the host: x y z, ground, pixel u v, depth, distance, row (int32)."""
 
 
 def points_in_boxes(pixels: Array, boxes: Array, first_boxes: Array, capacity: int) -> tuple[Array, Array]:
@@ -41,26 +39,25 @@ def hidden_around(
 
 
 def describe_points(
-    rows: Array,
-    offsets: Array,
-    first_lists: Array,
-    lenses: Array,
-    sweep: Array,
-    pixels: Array,
-    host: tuple[int, int],
-    *,
-    in_camera: bool,
-) -> None:
-    """Write gathered points and the offsets of their lists to pinned host memory at two addresses.
+    rows: Array, offsets: Array, first_lists: Array, lenses: Array, sweep: Array, pixels: Array
+) -> Array:
+    """Give columns (9, capacity) float32 of what fusion needs of gathered points, as many as there are.
 
-    The first of `host` gets float32 (9, capacity), as many of them as there are, without `in_camera` only
-    what does not depend on a camera; the second int32.
+    They are x y z, the ground below, pixel u v, depth and distance in the list's camera, and, as int32, the
+    row.
     """
+    columns = cp.empty((COLUMNS, len(rows)), np.float32)
     launch(
-        "lenses", "describe_points", (min(blocks(len(rows), BLOCK), DELIVERY_BLOCKS),), (BLOCK,),
-        rows, offsets, len(offsets) - 1, first_lists, lenses, sweep, pixels if in_camera else None,
-        pixels.shape[1], len(rows), *(np.uint64(address) for address in host),
+        "lenses", "describe_points", (min(blocks(len(rows), BLOCK), DESCRIPTION_BLOCKS),), (BLOCK,),
+        rows, offsets, len(offsets) - 1, first_lists, lenses, sweep, pixels, pixels.shape[1], len(rows),
+        columns,
     )  # fmt: skip
+    return columns
+
+
+def sums_before(counts: Array) -> None:
+    """Replace counts (N + 1,) int32, the last of them anything, by the sums of those before each."""
+    launch("gather", "sums_before", (1,), (BLOCK,), counts, len(counts) - 1, None, counts[-1:])
 
 
 def _gather(
@@ -74,6 +71,6 @@ def _gather(
     asked = (*members, count, regions, first, chunks, counts)
     launch("gather", name, grid, block, *asked, None, None, 0)
     launch("gather", "sums_before", (len(regions),), (BLOCK,), counts, chunks, first[-1:], offsets)
-    launch("gather", "sums_before", (1,), (BLOCK,), offsets, len(regions), None, offsets[-1:])
+    sums_before(offsets)
     launch("gather", name, grid, block, *asked, offsets, rows, capacity)
     return rows, offsets

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import cupy as cp
 import numpy as np
 
+from avperception.ops.sources import cuda_source
 from avperception.types import Array
 
 OPTIONS = ("--std=c++17", "--generate-line-info")
@@ -27,8 +27,7 @@ def kernel(file: str, name: str) -> Any:
 
 @cache
 def _module(file: str) -> Any:
-    source = files("avperception.ops") / "kernels" / f"{file}.cu"
-    return cp.RawModule(code=source.read_text(encoding="utf-8"), options=OPTIONS)
+    return cp.RawModule(code=cuda_source(f"{file}.cu"), options=OPTIONS)
 
 
 def launch(file: str, name: str, grid: Sequence[int], block: Sequence[int], *arguments: Any) -> None:

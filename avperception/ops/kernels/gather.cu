@@ -3,18 +3,13 @@
 // A warp takes a chunk of points and asks every region of its camera: first how many are inside, then, once the
 // places are known from the sums over the chunks, it writes them. Order and result are the same in every run.
 
+#include "block.cuh"
+#include "sweep.cuh"
+
 const int STEPS = 8;
 const int CHUNK = 32 * STEPS;  // points of a warp
 const int WARPS = 4;           // of a block that goes through the points
 const int SCAN_THREADS = 256;
-const unsigned ALL = 0xFFFFFFFFu;
-
-// Where a sweep's arrays are, as in lenses.cu.
-struct Sweep {
-    const float* points;
-    const bool* is_ground;
-    const float* ground_height;
-};
 
 // Pixels (cameras, N, 2) in boxes x1 y1 x2 y2, the edges included; NaN is in none.
 struct InBox {
@@ -89,26 +84,6 @@ extern "C" __global__ void hidden_around(const float2* pixels, const Sweep* swee
     gather(HiddenAround{pixels, sweep, count}, circles, first_circles, chunks, counts, offsets, rows, capacity);
 }
 
-// The sum of the values of the threads before, and of all in `total`. For the whole block.
-__device__ int sum_before(int value, int& total) {
-    __shared__ int warp_sums[SCAN_THREADS / 32];
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, sum = value;
-    for (int step = 1; step < 32; step <<= 1) {
-        int other = __shfl_up_sync(ALL, sum, step);
-        if (lane >= step) sum += other;
-    }
-    __syncthreads();
-    if (lane == 31) warp_sums[warp] = sum;
-    __syncthreads();
-    int before = sum - value;
-    total = 0;
-    for (int i = 0; i < SCAN_THREADS / 32; ++i) {
-        if (i < warp) before += warp_sums[i];
-        total += warp_sums[i];
-    }
-    return before;
-}
-
 // One block of SCAN_THREADS a row of `values` (rows, length): each value becomes the sum of those before it in its
 // row; `totals` of the rows. With `used`, rows from there on hold nothing.
 extern "C" __global__ void sums_before(int* values, int length, const int* used, int* totals) {
@@ -120,7 +95,7 @@ extern "C" __global__ void sums_before(int* values, int length, const int* used,
     int before = 0, total;
     for (int start = 0; start < length; start += SCAN_THREADS) {
         int i = start + threadIdx.x;
-        int sum = before + sum_before(i < length ? row[i] : 0, total);
+        int sum = before + sum_before<SCAN_THREADS>(i < length ? row[i] : 0, total);
         if (i < length) row[i] = sum;
         before += total;
     }

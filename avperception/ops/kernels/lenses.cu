@@ -1,5 +1,7 @@
 // Camera lenses: points to pixels. Mirrors ops/cpu/lenses.py `project_points` and `distort`.
 
+#include "sweep.cuh"
+
 // A camera as ops/gpu/lenses.py packs it, all in double precision. `D` holds OpenCV's coefficients in its order,
 // zeros behind the last; `tilt` (3, 3) is the sensor's; T (3, 4) maps points to the camera.
 struct Lens {
@@ -67,13 +69,6 @@ __device__ float transformed(const double* row, float x, float y, float z) {
     return __fadd_rn(__fadd_rn(sum, __fmul_rn(z, float(row[2]))), float(row[3]));
 }
 
-// Where a sweep's arrays are; not known when a graph is captured, for several sweeps take turns.
-struct Sweep {
-    const float* points;
-    const bool* is_ground;
-    const float* ground_height;
-};
-
 // The obstacles of a sweep of `count` points into every camera of the grid's y that has a region: `pixels`
 // (cameras, count, 2) as boxes count them, half a pixel further than the lens does; NaN for ground and for what is
 // outside of the image.
@@ -97,35 +92,24 @@ extern "C" __global__ void project_obstacles(const Sweep* sweep, int count, cons
     pixels[size_t(blockIdx.y) * count + row] = pixel;
 }
 
-// What the host needs of gathered points, straight into its memory: `columns` (9, capacity) are x y z, the ground
-// below, pixel, depth, distance and row. `offsets` (lists + 1) say where each list begins in `rows`; a list belongs
-// to a camera by `first_lists` (cameras + 1). Without `pixels` the columns of the camera are left out.
+// What fusion needs of gathered points: `columns` (9, capacity) are x y z, the ground below, pixel, depth, distance
+// and row. `offsets` (lists + 1) say where each list begins in `rows`; a list belongs to a camera by `first_lists`
+// (cameras + 1).
 extern "C" __global__ void describe_points(const int* rows, const int* offsets, int lists, const int* first_lists,
                                            const Lens* lenses, const Sweep* sweep, const float2* pixels, int count,
-                                           int capacity, float* columns, int* host_offsets) {
+                                           int capacity, float* columns) {
     const float* points = sweep->points;
-    int step = gridDim.x * blockDim.x, first = blockIdx.x * blockDim.x + threadIdx.x;
-    for (int list = first; list <= lists; list += step) host_offsets[list] = offsets[list];
     int total = min(offsets[lists], capacity);
-    for (int place = first; place < total; place += step) {
-        int row = rows[place];
-        float x = points[3 * row], y = points[3 * row + 1], z = points[3 * row + 2];
-        float* target = columns + place;
-        target[0] = x;
-        target[size_t(1) * capacity] = y;
-        target[size_t(2) * capacity] = z;
-        target[size_t(3) * capacity] = sweep->ground_height[row];
-        target[size_t(8) * capacity] = __int_as_float(row);
-        if (!pixels) continue;
-        int camera = 0;
+    for (int place = blockIdx.x * blockDim.x + threadIdx.x; place < total; place += gridDim.x * blockDim.x) {
+        int row = rows[place], camera = 0;
         while (offsets[first_lists[camera + 1]] <= place) ++camera;
+        float x = points[3 * row], y = points[3 * row + 1], z = points[3 * row + 2];
         float2 pixel = pixels[size_t(camera) * count + row];
         const double* T = lenses[camera].T;
         float u = transformed(T, x, y, z), v = transformed(T + 4, x, y, z), depth = transformed(T + 8, x, y, z);
-        target[size_t(4) * capacity] = pixel.x;
-        target[size_t(5) * capacity] = pixel.y;
-        target[size_t(6) * capacity] = depth;
-        target[size_t(7) * capacity] =
-            __fsqrt_rn(__fadd_rn(__fadd_rn(__fmul_rn(u, u), __fmul_rn(v, v)), __fmul_rn(depth, depth)));
+        float distance = __fsqrt_rn(__fadd_rn(__fadd_rn(__fmul_rn(u, u), __fmul_rn(v, v)), __fmul_rn(depth, depth)));
+        float values[8] = {x, y, z, sweep->ground_height[row], pixel.x, pixel.y, depth, distance};
+        for (int k = 0; k < 8; ++k) columns[size_t(k) * capacity + place] = values[k];
+        columns[size_t(8) * capacity + place] = __int_as_float(row);
     }
 }

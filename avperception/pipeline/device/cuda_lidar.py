@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from avperception.ops.queries import Queries
 from avperception.pipeline.device.cuda_errors import cuda_errors, import_cupy
-from avperception.pipeline.device.cuda_gather import CudaGather
+from avperception.pipeline.device.cuda_objects import CudaObjects
 from avperception.pipeline.device.sweep import SweepArrays
 from avperception.pipeline.device.sweep_graph import SweepGraph
-from avperception.pipeline.views import CameraView, HostViewPoints, ViewPoints
+from avperception.pipeline.objects import BoxQuestion, FoundObject, find_objects
+from avperception.pipeline.views import CameraView, HostViewPoints
 from avperception.types import Bool, Float32, Float64, LidarResult, PointCloud
 
 
@@ -21,7 +22,7 @@ class CudaLidarResult(LidarResult):
 
     _intensity: Float32
     graph: SweepGraph | None
-    gather: CudaGather
+    objects: CudaObjects
     _lock: threading.RLock
     _host: SweepArrays | None
     _give_back: weakref.finalize[..., Any]
@@ -31,7 +32,7 @@ class CudaLidarResult(LidarResult):
         cloud: PointCloud,
         T_target_lidar: Float64,
         graph: SweepGraph,
-        gather: CudaGather,
+        objects: CudaObjects,
         give_back: Callable[[SweepGraph], None],
         stage_ms: dict[str, float],
     ) -> None:
@@ -42,7 +43,7 @@ class CudaLidarResult(LidarResult):
             stage_ms=stage_ms,
             _intensity=cloud.intensity,
             graph=graph,
-            gather=gather,
+            objects=objects,
             _lock=threading.RLock(),
             _host=None,
             _give_back=weakref.finalize(self, give_back, graph),
@@ -78,16 +79,16 @@ class CudaLidarResult(LidarResult):
                 vars(self)["graph"] = None
                 self._give_back()
 
-    @contextmanager
-    def view_points(self, views: Sequence[CameraView]) -> Iterator[ViewPoints]:
-        """Give the points that some cameras see, which stay on the GPU meanwhile."""
+    def find_objects(
+        self, views: Sequence[CameraView], asked: Sequence[BoxQuestion], queries: Queries
+    ) -> list[FoundObject | None]:
+        """Find the object behind each 2D box of some cameras; the points stay on the GPU meanwhile."""
+        sensor = self.T_target_lidar[:3, 3]
         with self._lock:
             if self.graph is None:
-                yield HostViewPoints(self, views)
-                return
+                return find_objects(HostViewPoints(self, views), asked, queries, sensor)
             assert self.graph.arrays is not None
-            with self.gather.of(self.graph.arrays, views) as points:
-                yield points
+            return self.objects.find(self.graph.arrays, views, queries, sensor)
 
     @property
     def _arrays(self) -> SweepArrays:

@@ -10,8 +10,8 @@ from collections.abc import Hashable
 from types import ModuleType
 
 from avperception.pipeline.device.cuda_errors import cuda_errors, import_cupy
-from avperception.pipeline.device.cuda_gather import CudaGather
 from avperception.pipeline.device.cuda_lidar import CudaLidarResult
+from avperception.pipeline.device.cuda_objects import CudaObjects
 from avperception.pipeline.device.sweep import SweepWork
 from avperception.pipeline.device.sweep_graph import SweepGraph
 from avperception.types import Float64, LidarResult, PointCloud
@@ -41,13 +41,13 @@ class CudaSweepRunner:
         self._free: deque[SweepGraph] = deque()
         self._results: deque[weakref.ref[CudaLidarResult]] = deque()
         self._capacity = 0
-        self.gather = CudaGather(capturing, graphs=graphs)
+        self.objects = CudaObjects(capturing, graphs=graphs)
         self.captures = 0
 
     @property
     def overflow(self) -> int:
-        """Points that were left out when they were gathered, for there is an end to the room."""
-        return self.gather.overflow
+        """Points behind 2D boxes that were left out, for there is an end to the room."""
+        return self.objects.overflow
 
     def run(self, cloud: PointCloud, T_target_lidar: Float64, layout: Hashable) -> LidarResult:
         """Do the work for a sweep and wait for it, without holding Python's lock."""
@@ -58,7 +58,7 @@ class CudaSweepRunner:
             self._done.record(self._stream)
             self._done.synchronize()
         stage_ms = {"lidar": (time.perf_counter_ns() - started_ns) / 1e6}
-        result = CudaLidarResult(cloud, T_target_lidar, graph, self.gather, self._free.append, stage_ms)
+        result = CudaLidarResult(cloud, T_target_lidar, graph, self.objects, self._free.append, stage_ms)
         self._results.append(weakref.ref(result))
         return result
 

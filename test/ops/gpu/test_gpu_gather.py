@@ -160,8 +160,8 @@ def test_hidden_points_around_a_place_are_those_of_the_reference(gpu: Any, cupy:
     np.testing.assert_array_equal(rows[: int(offsets[-1])].get(), np.concatenate(expected))
 
 
-def test_gathered_points_arrive_on_the_host_with_all_that_is_known_of_them(gpu: Any, cupy: Any) -> None:
-    from avperception.ops.gpu.gather import COLUMNS, describe_points
+def test_gathered_points_come_with_all_that_fusion_needs(gpu: Any, cupy: Any) -> None:
+    from avperception.ops.gpu.gather import describe_points
     from avperception.ops.gpu.lenses import pack_lens, sweep_addresses
 
     random = np.random.default_rng(8)
@@ -174,22 +174,12 @@ def test_gathered_points_arrive_on_the_host_with_all_that_is_known_of_them(gpu: 
     rows, offsets = gathered(gpu, cupy, pixels, boxes, counts)
     total = len(rows)
     room = np.concatenate([rows, np.full(capacity - total, -5, np.int32)])
-    memory = cupy.cuda.alloc_pinned_memory(4 * COLUMNS * capacity + 64)
-    columns = np.frombuffer(memory, np.float32, COLUMNS * capacity).reshape(COLUMNS, capacity)
-    columns[...] = 77
-    places = np.frombuffer(memory, np.int32, COLUMNS * capacity + 6)[-6:]
 
     on_gpu = [cupy.asarray(array) for array in (points, np.zeros(count, bool), ground)]
     given = (room, offsets, offsets_of(counts), lenses, sweep_addresses(*on_gpu), pixels)
-    describe_points(
-        *(cupy.asarray(array) for array in given),
-        (columns.ctypes.data, places.ctypes.data),
-        in_camera=True,
-    )
-    cupy.cuda.Device().synchronize()
+    columns = describe_points(*(cupy.asarray(array) for array in given)).get()
 
-    np.testing.assert_array_equal(places, offsets)
-    assert (columns[:, total:] == 77).all()
+    assert columns.shape == (9, capacity)
     np.testing.assert_array_equal(columns[8, :total].view(np.int32), rows)
     np.testing.assert_array_equal(columns[:3, :total].T, points[rows])
     np.testing.assert_array_equal(columns[3, :total], ground[rows])

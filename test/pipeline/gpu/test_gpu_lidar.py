@@ -251,9 +251,9 @@ def test_an_empty_sweep_gives_no_objects(device: CudaDevice) -> None:
 def test_more_points_than_expected_in_the_boxes_are_made_room_for(
     device: CudaDevice, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from avperception.pipeline.device import cuda_gather
+    from avperception.pipeline.device import cuda_objects
 
-    monkeypatch.setattr(cuda_gather, "FIRST_POINTS", 64)
+    monkeypatch.setattr(cuda_objects, "FIRST_POINTS", 64)
 
     found, expected, _ = fused_both(device, sweep, views_around())
 
@@ -263,10 +263,10 @@ def test_more_points_than_expected_in_the_boxes_are_made_room_for(
 def test_what_there_is_no_room_for_is_counted(
     device: CudaDevice, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from avperception.pipeline.device import cuda_gather
+    from avperception.pipeline.device import cuda_objects
 
-    monkeypatch.setattr(cuda_gather, "FIRST_POINTS", 128)
-    monkeypatch.setattr(cuda_gather, "MAX_POINTS", 256)
+    monkeypatch.setattr(cuda_objects, "FIRST_POINTS", 128)
+    monkeypatch.setattr(cuda_objects, "MAX_POINTS", 256)
     pipeline = LidarPipeline(LidarSettings(), device)
 
     fuse(pipeline.process(sweep.cloud, lidar_mount()), views_around(), FusionSettings())
