@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,23 +47,30 @@ class _Track:
         self.covariance = motion @ self.covariance @ motion.T + push @ push.T
         self.stamp_ns = stamp_ns
 
-    def distance(self, detection: Detection3D) -> float:
-        """Squared Mahalanobis distance to a detection; infinite for another group of classes."""
-        if group_of(detection.class_name) != self.group:
-            return np.inf
-        error = detection.center[:2] - self.state[:2]
-        return float(error @ np.linalg.solve(self._innovation(detection), error))
-
     def update(self, detection: Detection3D) -> None:
-        gain = self.covariance[:, :2] @ np.linalg.inv(self._innovation(detection))
+        innovation = self.covariance[:2, :2] + detection.covariance[:2, :2] + _jump(detection)
+        gain = self.covariance[:, :2] @ np.linalg.inv(innovation)
         self.state = self.state + gain @ (detection.center[:2] - self.state[:2])
         self.covariance = self.covariance - gain @ self.covariance[:2, :]
         self.seen_ns = self.stamp_ns
 
-    def _innovation(self, detection: Detection3D) -> Float64:
-        # A box can jump by part of its size when another side comes into view.
-        jump = np.eye(2) * (0.1 * float(detection.size[1])) ** 2
-        return self.covariance[:2, :2] + detection.covariance[:2, :2] + jump
+
+def _jump(detection: Detection3D) -> Float64:
+    """How far a box can jump when another side of its object comes into view: a (2, 2) covariance [m^2]."""
+    return np.eye(2) * (0.1 * float(detection.size[1])) ** 2
+
+
+def _distances(detections: Sequence[Detection3D], tracks: Sequence[_Track]) -> Float64:
+    """Squared Mahalanobis distances (detections, tracks); infinite for another group of classes."""
+    positions = np.array([detection.center[:2] for detection in detections])
+    errors = positions[:, None] - np.array([track.state[:2] for track in tracks])
+    innovations = np.array([track.covariance[:2, :2] for track in tracks])
+    innovations = innovations + np.array([detection.covariance[:2, :2] for detection in detections])[:, None]
+    innovations = innovations + np.array([_jump(detection) for detection in detections])[:, None]
+    distances: Float64 = (errors * np.linalg.solve(innovations, errors[..., None])[..., 0]).sum(axis=-1)
+    groups = np.array([group_of(detection.class_name) for detection in detections])
+    distances[groups[:, None] != np.array([track.group for track in tracks])] = np.inf
+    return distances
 
 
 class Tracker:
@@ -106,7 +114,7 @@ class Tracker:
     def _assign(self, detections: tuple[Detection3D, ...]) -> dict[int, _Track]:
         if not detections or not self._tracks:
             return {}
-        cost = np.array([[track.distance(d) for track in self._tracks] for d in detections])
+        cost = _distances(detections, self._tracks)
         rows, columns = linear_sum_assignment(np.minimum(cost, GATE * 10))
         return {
             int(row): self._tracks[column]
