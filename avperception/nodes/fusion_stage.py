@@ -25,7 +25,7 @@ from avperception.nodes.source import Source
 from avperception.nodes.worker import Worker
 from avperception.pipeline.fusion import CameraView, fuse
 from avperception.pipeline.stopwatch import Stopwatch
-from avperception.pipeline.synchronizer import SyncedSet, Synchronizer, SyncSettings
+from avperception.pipeline.synchronizer import Moment, SyncedSet, Synchronizer, SyncSettings
 from avperception.pipeline.tracker import Tracker
 from avperception.types import CameraDetections, FusedResult, LidarResult
 
@@ -118,11 +118,16 @@ class FusionStage:
                 image.is_awaited = False
                 self._submit(self._synchronizer.add_camera(detections))
 
-    def add_lidar(self, result: LidarResult, arrived_ns: int) -> None:
+    def announce_lidar(self, stamp_ns: int) -> Moment:
+        """A sweep has arrived and is being prepared; gives what `add_lidar` needs of it."""
+        with self._lock:
+            return self._synchronizer.announce_lidar(stamp_ns)
+
+    def add_lidar(self, result: LidarResult, moment: Moment, arrived_ns: int) -> None:
         """A sweep is ready."""
         self.source.receive()
         with self._lock:
-            self._submit(self._synchronizer.add_lidar(result, arrived_ns))
+            self._submit(self._synchronizer.add_lidar(result, moment, arrived_ns))
 
     def expire(self, now_ns: int) -> None:
         """Let go of sweeps that have waited long enough, or whose transforms have come."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import PointCloud2
@@ -22,6 +22,7 @@ from avperception.nodes.transforms import TransformTree
 from avperception.nodes.worker import Worker
 from avperception.pipeline.device import Device
 from avperception.pipeline.lidar import LidarPipeline
+from avperception.pipeline.synchronizer import Moment
 from avperception.types import Float64, PointCloud
 
 SWEEPS_WAITING = 2
@@ -30,10 +31,18 @@ SWEEPS_KEPT = 8
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Arrived:
+    """A sweep that came at `arrived_ns` in the node's clock."""
+
     message: PointCloud2
-    T_target_lidar: Float64
+    moment: Moment
     arrived_ns: int
+
+
+@dataclass(frozen=True)
+class _Job:
+    arrived: _Arrived
+    T_target_lidar: Float64
     start_ns: int
 
 
@@ -60,20 +69,22 @@ class LidarChannel:
         self._pipeline = LidarPipeline(parameters.lidar, device)
         self._overflow = 0
         self._stamps = StampCheck(self.source, node.get_clock(), "sweep")
-        self._without_transform: deque[tuple[PointCloud2, int]] = deque()
+        self._without_transform: deque[_Arrived] = deque()
         self._worker: Worker[_Job] = Worker("lidar", self._handle, self._overload, SWEEPS_WAITING)
         self.input = Input(node, PointCloud2, "~/input/points", self._on_points)
 
     def retry(self, now_ns: int) -> None:
         """Look up again what had no transform; what has waited too long is dropped."""
         for _ in range(len(self._without_transform)):
-            message, arrived_ns = self._without_transform.popleft()
-            if not self._submit(message, arrived_ns, last_try=now_ns - arrived_ns >= self._timeout_ns):
-                self._without_transform.append((message, arrived_ns))
+            arrived = self._without_transform.popleft()
+            if not self._submit(arrived, last_try=now_ns - arrived.arrived_ns >= self._timeout_ns):
+                self._without_transform.append(arrived)
 
     def restart_clock(self, now_ns: int) -> None:
         """The node's clock went backwards or became another one: what waits does so from now on."""
-        self._without_transform = deque((message, now_ns) for message, _ in self._without_transform)
+        self._without_transform = deque(
+            replace(arrived, arrived_ns=now_ns) for arrived in self._without_transform
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -92,28 +103,29 @@ class LidarChannel:
         if stamp.went_back:
             # What waits for a transform waits for one of another time.
             while self._without_transform:
-                self._give_up(self._without_transform.popleft()[0])
+                self._give_up(self._without_transform.popleft())
             self._fusion.restart_lidar()
         now_ns = self._node.get_clock().now().nanoseconds
-        if not self._submit(message, now_ns, last_try=self._timeout_ns == 0):
-            self._without_transform.append((message, now_ns))
+        arrived = _Arrived(message, self._fusion.announce_lidar(stamp.ns), now_ns)
+        if not self._submit(arrived, last_try=self._timeout_ns == 0):
+            self._without_transform.append(arrived)
         while len(self._without_transform) > SWEEPS_KEPT:
-            self._give_up(self._without_transform.popleft()[0])
+            self._give_up(self._without_transform.popleft())
 
-    def _submit(self, message: PointCloud2, arrived_ns: int, last_try: bool) -> bool:
+    def _submit(self, arrived: _Arrived, last_try: bool) -> bool:
         """Send a sweep to the worker; False when its transform is to be waited for."""
-        header = message.header
+        header = arrived.message.header
         try:
             T_target_lidar = self._transforms.lookup(self._target_frame, header.frame_id, stamp_ns(header))
         except TransformError as error:
             if last_try:
                 self.source.drop("no_transform", str(error))
             return last_try
-        self._worker.submit(_Job(message, T_target_lidar, arrived_ns, time.perf_counter_ns()))
+        self._worker.submit(_Job(arrived, T_target_lidar, time.perf_counter_ns()))
         return True
 
-    def _give_up(self, message: PointCloud2) -> None:
-        self._submit(message, arrived_ns=0, last_try=True)
+    def _give_up(self, arrived: _Arrived) -> None:
+        self._submit(replace(arrived, arrived_ns=0), last_try=True)
 
     def _overload(self, job: _Job) -> None:
         self.source.drop("overload", "sweeps come faster than they are prepared: the oldest was dropped")
@@ -136,12 +148,12 @@ class LidarChannel:
                 f"{overflow - self._overflow} points behind 2D boxes were too many for the GPU",
             )
             self._overflow = overflow
-        self._fusion.add_lidar(result, job.arrived_ns)
+        self._fusion.add_lidar(result, job.arrived.moment, job.arrived.arrived_ns)
         latency_ms = (time.perf_counter_ns() - job.start_ns) / 1e6
         self.source.process({**result.stage_ms, "lidar_latency": latency_ms})
 
     def _cloud(self, job: _Job) -> PointCloud:
-        cloud = cloud_from_message(job.message)
+        cloud = cloud_from_message(job.arrived.message)
         if cloud.invalid:
             self.source.note("invalid_points", f"{cloud.invalid} points are NaN or infinite: left out")
         return cloud

@@ -36,7 +36,7 @@ class SyncedSet:
 
 
 @dataclass(frozen=True)
-class _Moment:
+class Moment:
     """When a sensor looked: its stamp, on its `lap`, after so many `jumps` of all sensors.
 
     Stamps that go backwards begin a lap. Two sensors of a recording that loops begin theirs one after the
@@ -48,7 +48,7 @@ class _Moment:
     lap: int
     jumps: int
 
-    def is_of_one_time_with(self, other: _Moment) -> bool:
+    def is_of_one_time_with(self, other: Moment) -> bool:
         return self.lap == other.lap or self.jumps == other.jumps
 
 
@@ -57,16 +57,16 @@ class _Camera:
     """What is known of one camera: results at hand, images still in work, and whether it is alive."""
 
     offset_ns: int = 0
-    results: deque[tuple[_Moment, CameraDetections]] = field(
+    results: deque[tuple[Moment, CameraDetections]] = field(
         default_factory=lambda: deque(maxlen=RESULTS_KEPT)
     )
-    in_work: list[_Moment] = field(default_factory=list)
+    in_work: list[Moment] = field(default_factory=list)
     lap: int = 0
-    last: _Moment | None = None
+    last: Moment | None = None
     period_ns: int | None = None
     absent: bool = False
 
-    def take(self, stamp_ns: int) -> _Moment | None:
+    def take(self, stamp_ns: int) -> Moment | None:
         """Take the image with this stamp out of work, the older one of two laps first."""
         found = next((moment for moment in self.in_work if moment.stamp_ns == stamp_ns), None)
         if found is not None:
@@ -77,17 +77,18 @@ class _Camera:
 @dataclass
 class _Sweep:
     lidar: LidarResult
-    moment: _Moment
+    moment: Moment
     arrived_ns: int
 
 
 class Synchronizer:
     """Pairs sweeps with the cameras' detections by stamp, in the sweeps' order.
 
-    Tell it of every image that arrives (`announce`), and then of its detections (`add_camera`) or its loss
-    (`withdraw`). A sweep goes out as soon as each camera has given the image nearest to it. It waits
-    up to the timeout for an image to arrive, and for as long as one that did arrive is being worked on.
-    A camera that let a sweep time out is not waited for again until it delivers an image.
+    Tell it of every image that arrives (`announce`), and then of its detections (`add_camera`) or its
+    loss (`withdraw`); of every sweep that arrives (`announce_lidar`), and of what came of it
+    (`add_lidar`). A sweep goes out as soon as each camera has given the image nearest to it. It waits up
+    to the timeout for an image to arrive, and for as long as one that did arrive is being worked on. A
+    camera that let a sweep time out is not waited for again until it delivers an image.
 
     Not safe for several threads: the caller holds a lock.
     """
@@ -102,7 +103,7 @@ class Synchronizer:
     def announce(self, camera: str, stamp_ns: int) -> None:
         """An image with this stamp has arrived and is being worked on."""
         state = self._cameras[camera]
-        moment = _Moment(stamp_ns + state.offset_ns, state.lap, self._jumps)
+        moment = Moment(stamp_ns + state.offset_ns, state.lap, self._jumps)
         if state.last is not None and moment.stamp_ns > state.last.stamp_ns:
             state.period_ns = moment.stamp_ns - state.last.stamp_ns
         state.last = moment
@@ -119,13 +120,17 @@ class Synchronizer:
         """Take the detections of an announced image; gives the sets that are now complete."""
         state = self._cameras[result.camera]
         stamp_ns = result.stamp_ns + state.offset_ns
-        moment = state.take(stamp_ns) or _Moment(stamp_ns, state.lap, self._jumps)
+        moment = state.take(stamp_ns) or Moment(stamp_ns, state.lap, self._jumps)
         state.results.append((moment, result))
         return self._release(now_ns=None)
 
-    def add_lidar(self, lidar: LidarResult, now_ns: int) -> list[SyncedSet]:
+    def announce_lidar(self, stamp_ns: int) -> Moment:
+        """A sweep with this stamp has arrived and is being prepared; gives what `add_lidar` needs of it."""
+        return Moment(stamp_ns, self._lap, self._jumps)
+
+    def add_lidar(self, lidar: LidarResult, moment: Moment, now_ns: int) -> list[SyncedSet]:
         """Take a sweep that arrived at `now_ns`, in the clock of `expire`; gives the complete sets."""
-        self._sweeps.append(_Sweep(lidar, _Moment(lidar.stamp_ns, self._lap, self._jumps), now_ns))
+        self._sweeps.append(_Sweep(lidar, moment, now_ns))
         return self._release(now_ns)
 
     def expire(self, now_ns: int) -> list[SyncedSet]:
@@ -165,7 +170,7 @@ class Synchronizer:
             self._sweeps.popleft()
         return sets
 
-    def _is_in_work(self, camera: str, sweep: _Moment) -> bool:
+    def _is_in_work(self, camera: str, sweep: Moment) -> bool:
         """Tell whether an image that has arrived will give a nearer result than the one at hand."""
         distance = self._distance_at_hand(camera, sweep)
         return any(
@@ -173,7 +178,7 @@ class Synchronizer:
             for image in self._cameras[camera].in_work
         )
 
-    def _is_due(self, camera: str, sweep: _Moment) -> bool:
+    def _is_due(self, camera: str, sweep: Moment) -> bool:
         """Tell whether an image that has not arrived may be nearer than the one at hand."""
         state = self._cameras[camera]
         if state.absent:
@@ -189,14 +194,14 @@ class Synchronizer:
         next_ns = None if state.period_ns is None else last.stamp_ns + state.period_ns
         return next_ns is not None and abs(next_ns - sweep.stamp_ns) < distance
 
-    def _distance_at_hand(self, camera: str, sweep: _Moment) -> int:
+    def _distance_at_hand(self, camera: str, sweep: Moment) -> int:
         """Time between a sweep and the nearest result, just over the interval when none can be paired."""
         nearest = self._nearest(camera, sweep)
         if nearest is None:
             return self.settings.max_interval_ns + 1
         return abs(nearest[0].stamp_ns - sweep.stamp_ns)
 
-    def _nearest(self, camera: str, sweep: _Moment) -> tuple[_Moment, CameraDetections] | None:
+    def _nearest(self, camera: str, sweep: Moment) -> tuple[Moment, CameraDetections] | None:
         """The result at hand that is nearest to a sweep, None when none can be paired."""
         near = [
             (moment, result)
@@ -218,12 +223,12 @@ class Synchronizer:
                 self._join_laps(name, nearest[0], sweep.moment)
         return SyncedSet(sweep.lidar, tuple(found), tuple(missing), sweep.arrived_ns)
 
-    def _join_laps(self, camera: str, image: _Moment, sweep: _Moment) -> None:
+    def _join_laps(self, camera: str, image: Moment, sweep: Moment) -> None:
         """Count a camera's laps as the lidar's again, after one of the two had jumped by itself."""
         state = self._cameras[camera]
         shift = sweep.lap - image.lap
 
-        def shifted(moment: _Moment) -> _Moment:
+        def shifted(moment: Moment) -> Moment:
             return replace(moment, lap=moment.lap + shift) if moment.lap >= image.lap else moment
 
         if not shift:

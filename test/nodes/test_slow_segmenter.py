@@ -116,9 +116,9 @@ class Drive:
     def send_sweep(self, stamp_ns: int) -> None:
         assert self.frame.sweep is not None and self.rig.node.lidar is not None
         source = self.rig.node.lidar.source
-        before = source.processed
+        before = source.received
         self.points.publish(sweep(stamp_ns, points=self.frame.sweep.points_lidar))
-        self.rig.spin_until(lambda: source.processed > before)
+        self.rig.spin_until(lambda: source.received > before)
 
     def spin_until(self, done: Callable[[], Any]) -> None:
         self.rig.spin_until(done)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from builders import camera_result, empty_lidar
 
-from avperception.pipeline.synchronizer import SyncedSet, Synchronizer, SyncSettings
+from avperception.pipeline.synchronizer import Moment, SyncedSet, Synchronizer, SyncSettings
 
 INTERVAL, TIMEOUT = 50, 100
 Brief = tuple[float, dict[str, float], set[str]]
@@ -39,8 +39,15 @@ class Sensors:
         return self._take(self.synchronizer.withdraw(camera, ms(stamp)))
 
     def sweep(self, stamp: float, now: float | None = None) -> list[Brief]:
-        arrived = ms(stamp if now is None else now)
-        return self._take(self.synchronizer.add_lidar(empty_lidar(ms(stamp)), arrived))
+        """A sweep arrives and is prepared at once."""
+        return self.prepared(self.announce_sweep(stamp), now)
+
+    def announce_sweep(self, stamp: float) -> Moment:
+        return self.synchronizer.announce_lidar(ms(stamp))
+
+    def prepared(self, sweep: Moment, now: float | None = None) -> list[Brief]:
+        arrived = sweep.stamp_ns if now is None else ms(now)
+        return self._take(self.synchronizer.add_lidar(empty_lidar(sweep.stamp_ns), sweep, arrived))
 
     def expire(self, now: float) -> list[Brief]:
         return self._take(self.synchronizer.expire(ms(now)))

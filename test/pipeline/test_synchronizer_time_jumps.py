@@ -21,6 +21,19 @@ def test_sweeps_that_wait_get_their_images_when_the_lidar_begins_again() -> None
     assert sensors.image("front", 0) == [(0, {"front": 0}, set())]
 
 
+def test_a_sweep_that_is_still_being_prepared_when_the_lidar_begins_again_is_of_the_lap_before() -> None:
+    sensors = Sensors("front")
+    sensors.image("front", 1000)
+    last = sensors.announce_sweep(1000)
+    sensors.restart_camera("front")
+    sensors.restart_lidar()
+    first = sensors.announce_sweep(0)
+
+    assert sensors.prepared(last) == [(1000, {"front": 1000}, set())]
+    sensors.image("front", 0)
+    assert sensors.prepared(first, now=1100) == [(0, {"front": 0}, set())]
+
+
 def test_a_sweep_of_before_is_not_waited_for_once_its_cameras_began_again() -> None:
     sensors = Sensors("front")
     sensors.image("front", 1000)
