@@ -78,9 +78,9 @@ class CameraPipeline:
         """Begin with an image, once a frame before is done with; it need not be kept after this returns.
 
         Without `segment` the mask and the lane lines are left out and cost nothing. With `camera` the
-        networks see what a pinhole in the place of its lens would, with the same K; results are in pixels of
-        the original image all the same, which is labelled only where the pinhole sees it. On a GPU a change
-        of either captures the work anew.
+        networks see the image rectified (`ops.cpu.Rectification`); results are in pixels of the original all
+        the same, unlabelled where the rectified one does not show it. On a GPU a change of either captures
+        the work anew.
         Every result must be taken. Raises MessageError for an image that cannot be converted or is not of
         the camera's size, and EngineError when a network fails.
         """

@@ -19,6 +19,9 @@ FRACTION_BITS = 5
 NODE_DISTANCE = 8
 """Pixels between those that are undistorted by iteration; between them a lens is as good as straight."""
 
+SMALLEST_ZOOM = 0.7
+"""The part of the lens's focal lengths that a rectified image keeps, lest a wide lens's middle be tiny."""
+
 MAX_RETURN_ERROR = 0.5
 """Pixels by which an undistorted pixel may miss itself when distorted again; more and no ray leads to it."""
 
@@ -64,20 +67,30 @@ class LabelMap:
 
 
 class Rectification:
-    """The rectified image of a camera: of its size, seen by a pinhole with its K.
+    """The rectified image of a camera: of its size, seen by the pinhole that fits what the lens sees.
 
-    A pixel whose ray the lens does not bring into the original image shows nothing. K's skew is left out,
-    as OpenCV's lens models do. Maps are made when first asked for, and kept.
+    From edge to edge it shows what the original does in the row and the column of the principal point, or as
+    much of a very wide lens's as `SMALLEST_ZOOM` leaves. With the lens's own K a pinhole would cut off what a
+    wide lens is there for; with yet shorter focal lengths it would show much that the lens does not, and
+    networks take such black edges for things. The corners of the original are lost. Maps are made when
+    first asked for, and kept.
     """
 
     def __init__(self, camera: CameraModel) -> None:
         self.camera = camera
-        self._focal = camera.K[[0, 1], [0, 1]]
-        self._centre = camera.K[:2, 2]
         self._size = np.array([camera.width, camera.height])
         self._limit = distortion_limit(camera.D, camera.distortion_model)
+        first, last = self._view()
+        self._focal = self._size / (last - first)
+        self._centre = -self._focal * first - 0.5
         self._sampling: dict[Placement, SamplingMap] = {}
         self._labels: dict[Placement, LabelMap] = {}
+
+    @property
+    def K(self) -> Float64:
+        """The intrinsic matrix (3, 3) of the pinhole."""
+        (fx, fy), (cx, cy) = self._focal, self._centre
+        return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
 
     def is_of(self, camera: CameraModel) -> bool:
         """Tell whether this is what would be made for a camera."""
@@ -114,6 +127,20 @@ class Rectification:
         bent = self._distort(rays).reshape(outlines.shape) + 0.5
         found = np.concatenate([bent.min(axis=1), bent.max(axis=1)], axis=1)
         return np.clip(found, 0, np.tile(self._size, 2)).astype(np.float32)
+
+    def _view(self) -> tuple[Float64, Float64]:
+        """The outermost x/z and y/z, left and top, right and bottom, that the lens shows along its axes."""
+        K, edges = self.camera.K, np.stack([np.full(2, -0.5), self._size - 0.5])
+        view = (edges - K[:2, 2]) / K[[0, 1], [0, 1]]
+        steps = np.tan(np.linspace(0.0, np.arctan(self._limit), 2000))
+        for side, axis in np.ndindex(2, 2):
+            rays = np.zeros((len(steps), 2))
+            rays[:, axis] = steps * np.sign(view[side, axis])
+            seen = self._is_inside(self._distort(rays))
+            if seen[0]:  # else the principal point is outside of the image, and an axis tells nothing
+                reach = min(steps[seen][-1], abs(view[side, axis]) / SMALLEST_ZOOM)
+                view[side, axis] = np.copysign(reach, view[side, axis])
+        return view[0], view[1]
 
     def _make_sampling_map(self, placement: Placement) -> SamplingMap:
         columns = (np.arange(placement.width) + 0.5) / placement.scale_x - 0.5
