@@ -31,10 +31,10 @@ def synthetic_road() -> None:
 
 
 def _run(name: str) -> None:
-    before = {number: signal.signal(number, _leave) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, _leave)  # until the node has its own
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # which a launch blocks while Python itself starts
     module = importlib.import_module(f"avperception.nodes.{name}")
-    for number, handler in before.items():
-        signal.signal(number, handler)
     module.main()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ PACKAGE = "avperception"
 AS_CONFIGURED = "configured"
 RESPAWN_DELAY_S = 2.0
 CORES_FOR_FULL_SPEED = 6
+ROAD_CONDITIONS = ["day", "dusk", "night", "rain", "fog", "tunnel", "mixed"]
+_BLOCKING = ["env", "--block-signal=INT,TERM"]
 _SWITCH = ["true", "false"]
 
 
@@ -114,7 +117,7 @@ def road_arguments() -> list[Action]:
     """Declare which drive on the synthetic road it is to be; the names are those of its player's options."""
     return [
         DeclareLaunchArgument(
-            "condition", default_value="day", description="day, dusk, night, rain, fog, tunnel or mixed."
+            "condition", default_value="day", choices=ROAD_CONDITIONS, description="Light and weather."
         ),
         DeclareLaunchArgument("seed", default_value="7", description="Another number is another road."),
         DeclareLaunchArgument("seconds", default_value="6.0", description="Length of the drive."),
@@ -140,7 +143,9 @@ def start_demo(context: LaunchContext) -> list[Action]:
     """Start the nodes, and the player of the synthetic road, which renders it on first use."""
     sensors = configured_sensors(Path(_argument(context, "config_file")))
     options = [f"--cameras={len(sensors.parameters['cameras'])}"]
-    for name in ("condition", "seed", "seconds", "frame_rate"):
+    options.append(f"--condition={_argument(context, 'condition')}")
+    for name in ("seed", "seconds", "frame_rate"):
+        _number(context, name)
         options.append(f"--{name.replace('_', '-')}={_argument(context, name)}")
     player = _player(context, "synthetic_road", sensors, {}, options)
     return [*_nodes(context, sensors, use_sim_time=True), player, _when_over(player)]
@@ -155,14 +160,15 @@ def _nodes(context: LaunchContext, sensors: Sensors, use_sim_time: bool) -> list
         "package": PACKAGE,
         "namespace": "",
         "remappings": remappings(sensors),
-        "parameters": [_argument(context, "config_file"), *_qos_overrides(context), parameters],
+        "parameters": [_file(context, "config_file"), *_qos_overrides(context), parameters],
         "ros_arguments": ["--log-level", _argument(context, "log_level")],
+        "prefix": _prefix(context),
         "respawn": True,
         "respawn_delay": RESPAWN_DELAY_S,
         "output": "screen",
     }
-    perception = LifecycleNode(executable="perception", name="perception", **common)
-    visualizer = Node(executable="visualizer", name="visualizer", **common)
+    perception = LifecycleNode(executable="perception", name="perception", exec_name="perception", **common)
+    visualizer = Node(executable="visualizer", name="visualizer", exec_name="visualizer", **common)
     nodes = [perception, visualizer]
     watches = [_when_refused(node) for node in nodes]
     return [*_shared_memory(), *watches, *nodes, *_rviz(context, use_sim_time)]
@@ -185,12 +191,28 @@ def _player(
     return Node(
         package=PACKAGE,
         executable=executable,
+        exec_name=executable,
+        prefix=_prefix(context),
         name="bag_player",
         namespace="",
         parameters=[*_qos_overrides(context), playing],
         arguments=options or [],
         output="screen",
     )
+
+
+def _prefix(context: LaunchContext) -> str | None:
+    """Let Ctrl-C wait while Python starts, until the executable has its handlers: else it is a traceback.
+
+    What `ros2 launch --launch-prefix` gives, a debugger say, comes first; an `env` that cannot, does not.
+    """
+    if context.launch_configurations.get("launch-prefix"):
+        return None
+    try:
+        able = subprocess.run([*_BLOCKING, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        able = False
+    return " ".join(_BLOCKING) if able else None
 
 
 def _rviz(context: LaunchContext, use_sim_time: bool) -> list[Action]:
@@ -249,8 +271,16 @@ def _refuse(event: Any, context: LaunchContext) -> list[Action]:
 
 
 def _qos_overrides(context: LaunchContext) -> list[str]:
-    file = context.launch_configurations.get("qos_overrides", "")
-    return [file] if file else []
+    wanted = context.launch_configurations.get("qos_overrides", "")
+    return [_file(context, "qos_overrides")] if wanted else []
+
+
+def _file(context: LaunchContext, name: str) -> str:
+    """Give the path of a parameter file; launch_ros would go on without one that is not there."""
+    path = Path(_argument(context, name)).expanduser()
+    if not path.is_file():
+        raise ConfigurationError(f"cannot read {name} {path}: there is no such file")
+    return str(path)
 
 
 def _argument(context: LaunchContext, name: str) -> str:

@@ -45,6 +45,7 @@ def run_node(
     node: NodeType | None = None
     signals = _Signals()
     try:
+        signals.take()
         memory = tune_malloc()
         transport = use_shared_memory_profile()
         # rclpy's own handlers would take the context away from threads that are about to publish.
@@ -92,6 +93,9 @@ class _Signals:
     def __init__(self) -> None:
         self.received = False
         self._breaks_off = True
+
+    def take(self) -> None:
+        """From now on signals come here."""
         for number in SIGNALS:
             signal.signal(number, self._handle)
 

@@ -26,14 +26,15 @@ def main(args: list[str] | None = None) -> None:
     """Render the drive if it is not there yet, then play it until Ctrl-C; exit code 2 for bad input."""
     args = sys.argv if args is None else args
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # what is half rendered is to be removed
         recording = render(options(remove_ros_args(args)[1:]))
+        run_node(PROGRAM, lambda: _player(recording), args=args, begin=BagPlayer.begin)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal and of `ros2 launch` one comes later
         sys.exit(0)
     except AvperceptionError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
-    run_node(PROGRAM, lambda: _player(recording), args=args, begin=BagPlayer.begin)
 
 
 def options(arguments: list[str]) -> argparse.Namespace:

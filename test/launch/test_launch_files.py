@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 pytest.importorskip("launch_ros", reason="launch_ros is not installed: it comes with ROS 2, from no registry")
 
-from avperception.scenes import Scene, default_rig, write_recording
+from avperception.scenes import CONDITIONS, MIXED, Scene, default_rig, write_recording
 
 NAMES = ("perception", "orin", "replay", "demo")
 
@@ -57,6 +58,7 @@ class Launch:
             stdin=subprocess.DEVNULL,
             text=True,
             env=environment,
+            start_new_session=True,
         )
 
     def until(self, pattern: str) -> float:
@@ -75,6 +77,10 @@ class Launch:
         self.process.send_signal(signal.SIGINT)
         self.finish()
         return time.monotonic() - begin
+
+    def ctrl_c(self) -> None:
+        """What a terminal does: SIGINT for the launch and all that it started."""
+        os.killpg(self.process.pid, signal.SIGINT)
 
     def finish(self, timeout_s: float = 60.0) -> int:
         rest, _ = self.process.communicate(timeout=timeout_s)
@@ -118,7 +124,7 @@ def test_every_argument_is_described(repository: Path, environment: dict[str, st
     assert ("bag" in arguments) == (name == "replay")
     assert ({"rate", "loop", "qos_overrides"} <= set(arguments)) == (name in ("replay", "demo"))
     for argument, description in arguments.items():
-        assert (len(description) > 10 and description[0].isupper()) or argument == "condition", argument
+        assert len(description) > 10 and description[0].isupper(), argument
 
 
 def test_beside_sensors_the_nodes_start_and_ctrl_c_ends_them(
@@ -176,6 +182,9 @@ def test_the_synthetic_road_is_rendered_and_driven_along(
         ("orin", ["config_file:=/nowhere/rig.yaml"], "cannot read config_file /nowhere/rig.yaml"),
         ("orin", ["backend:=cuda"], "onnxruntime"),
         ("demo", ["rate:=fast"], "rate:=fast is no number"),
+        ("demo", ["seconds:=long"], "seconds:=long is no number"),
+        ("demo", ["condition:=snow"], "'tunnel'"),
+        ("demo", ["qos_overrides:=/nowhere/qos.yaml"], "cannot read qos_overrides /nowhere/qos.yaml"),
     ],
 )
 def test_a_wrong_argument_ends_the_launch_before_anything_is_started(
@@ -193,6 +202,25 @@ def test_a_wrong_argument_ends_the_launch_before_anything_is_started(
     assert "process started" not in launch.said and "Traceback" not in launch.said
 
 
+def test_a_recording_is_not_played_without_the_configuration_that_was_given(
+    repository: Path, environment: dict[str, str], launches: list[Launch], road: Path
+) -> None:
+    arguments = (f"bag:={road}", "config_file:=~/nowhere/rig.yaml")
+    launch = Launch(
+        repository / "launch" / "replay.launch.py", {**environment, "HOME": "/home/me"}, *arguments
+    )
+    launches.append(launch)
+    assert launch.finish() == 1, launch.said
+    assert "cannot read config_file /home/me/nowhere/rig.yaml" in launch.said
+    assert "process started" not in launch.said and "Traceback" not in launch.said
+
+
+def test_all_conditions_of_the_road_can_be_chosen() -> None:
+    from avperception.nodes.launching import ROAD_CONDITIONS
+
+    assert [*CONDITIONS, MIXED] == ROAD_CONDITIONS
+
+
 def test_a_node_that_refuses_its_parameters_is_not_started_again_and_again(
     repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path
 ) -> None:
@@ -204,6 +232,34 @@ def test_a_node_that_refuses_its_parameters_is_not_started_again_and_again(
     assert launch.said.count("perception: ") >= 1 and "yolo_unknown" in launch.said
     assert "perception-1 cannot start" in launch.said
     assert "perception-3" not in launch.said and "Traceback" not in launch.said
+
+
+@pytest.mark.parametrize("after_s", [0.02, 0.1, 0.3, 0.8])
+def test_ctrl_c_in_a_terminal_is_quiet_from_the_start(
+    repository: Path, environment: dict[str, str], launches: list[Launch], road: Path, after_s: float
+) -> None:
+    """Python itself takes a moment to start, in which Ctrl-C would come out as a traceback."""
+    launch = Launch(repository / "launch" / "replay.launch.py", environment, f"bag:={road}")
+    launches.append(launch)
+    launch.until(r"\[bag_player-3\]: process started")
+    time.sleep(after_s)
+    launch.ctrl_c()
+    assert launch.finish(20) == 0, launch.said
+    assert "Traceback" not in launch.said and "process has died" not in launch.said, launch.said
+    assert "SIGTERM" not in launch.said and launch.said.count("process has finished cleanly") == 3, (
+        launch.said
+    )
+
+
+def test_a_prefix_of_the_command_line_is_used(
+    repository: Path, environment: dict[str, str], launches: list[Launch]
+) -> None:
+    """As for a debugger: `ros2 launch --launch-prefix` sets this configuration."""
+    path = repository / "launch" / "perception.launch.py"
+    launch = Launch(path, environment, "launch-prefix:=echo prefixed")
+    launches.append(launch)
+    launch.until(r"prefixed \S+/perception --ros-args")
+    assert launch.interrupt() < 8
 
 
 def test_a_node_that_dies_is_started_again(
