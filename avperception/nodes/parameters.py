@@ -117,8 +117,8 @@ def camera_specs(camera: str) -> tuple[Spec, ...]:
         Spec(
             f"{camera}.rectify",
             False,
-            "The networks see its images rectified by camera_info, for a wide lens that bends straight lines; "
-            "results stay in pixels of the original image.",
+            "The networks see its images rectified, for a wide lens that bends straight lines; it needs "
+            "camera_info, and results stay in pixels of the original image.",
         ),
         Spec(
             f"{camera}.time_offset",
