@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +16,7 @@ from avperception.ops.jpeg import JpegImage
 from avperception.pipeline.device.cuda_frame import Branches, CudaFrame
 from avperception.pipeline.device.cuda_jpeg import JpegDecoder, JpegTarget
 from avperception.pipeline.device.device import Work
+from avperception.pipeline.device.graph_memory import GraphMemory, Inbox
 from avperception.types import Array, Image, UInt8, without_pixels
 
 HEADER_BYTES = 256
@@ -53,46 +55,35 @@ class FrameGraph:
         self._branches = Branches(cupy)
         self._graph: Any = None
         self._frame: CudaFrame | None = None
-        # All that the work allocates while it is captured comes from here and stays with the graph.
-        self._pool = cupy.cuda.MemoryPool()
-        self._pinned_pool = cupy.cuda.PinnedMemoryPool()
+        self._memory = GraphMemory(cupy, stream)
+        self._inbox: Inbox | None = None
         self._decoder = decoder
         self._template = without_pixels(image) if decoder is None else decoder.form(image)
         self._shape = stored_shape(self._template)
         self._rows: NDArray[np.int64] | None = None
         self._places: Array = None
-        self._device: Array = None
         self._image: Array = None
         self._target: JpegTarget | None = None
         self._decode_ms: dict[str, float] = {}
         self._again: dict[str, NDArray[Any]] = {}
-        self._uploads = True
+        self._mapped = False
 
     def __del__(self) -> None:
-        # Blocks that CuPy's pool has split refer to each other: they would wait for a garbage collection.
-        self._graph = self._frame = self._device = self._places = None
-        self._pool.free_all_blocks()
+        self._graph = self._frame = self._inbox = self._image = self._places = None
+        self._memory.free()
 
     def prepare(self, *, capture: bool, mapped: bool) -> None:
         """Run the work once by itself, so that all is loaded and what it reads is known, then capture it."""
-        cupy = self._cupy
-        self._uploads = not mapped
-        cupy.cuda.Device().synchronize()  # what was set up on other streams is there
-        with self.stream, cupy.cuda.using_allocator(self._pool.malloc):
+        self._mapped = mapped
+        self._cupy.cuda.Device().synchronize()  # what was set up on other streams is there
+        with self._memory.working():
             self._allocate(self._shape[0])
             self._enqueue(deliver=False, timed=False)
             self.stream.synchronize()
             if self._decoder is None:
                 self._leave_out_rows()
-            if not capture:
-                return
-            self.stream.begin_capture()
-            try:
-                self._enqueue(deliver=True, timed=False)
-            finally:
-                self._graph = self.stream.end_capture()
-            self._graph.upload(self.stream)
-            self.stream.synchronize()
+            if capture:
+                self._graph = self._memory.capture(partial(self._enqueue, deliver=True, timed=False))
 
     def launch(self, image: Image) -> dict[str, NDArray[Any]]:
         """Put one frame on the stream; gives the host arrays that will hold its results."""
@@ -106,7 +97,7 @@ class FrameGraph:
         if self._graph is not None:
             self._graph.launch(self.stream)
         else:
-            with self.stream, cupy.cuda.using_allocator(self._pool.malloc):
+            with self._memory.working():
                 self._enqueue(deliver=True, timed=True)
         return results
 
@@ -134,7 +125,8 @@ class FrameGraph:
     @property
     def upload_bytes(self) -> int:
         """What a frame brings to the GPU."""
-        return self._bytes if self._uploads else HEADER_BYTES
+        assert self._inbox is not None
+        return HEADER_BYTES if self._mapped else len(self._inbox.host)
 
     @property
     def result_bytes(self) -> int:
@@ -148,8 +140,9 @@ class FrameGraph:
 
     def _enqueue(self, *, deliver: bool, timed: bool) -> None:
         """Put upload, work and, if wanted, the way back on the stream."""
+        assert self._inbox is not None
         self._branches.restart()
-        addresses = self._device[:HEADER_BYTES].view(np.uint64) if deliver else None
+        addresses = self._inbox.device[:HEADER_BYTES].view(np.uint64) if deliver else None
         image = replace(self._template, data=self._image)
         if self._places is not None:
             image = self._ops.PartialImage(**{**vars(image), "places": self._places})
@@ -157,24 +150,20 @@ class FrameGraph:
         if timed:
             self._ops.hold(ENQUEUED_WITHIN_MS)
         with frame.stage("upload"):
-            self._upload()
+            self._inbox.upload(self.stream)
         self._work(frame)
         self._frame = frame
 
     def _allocate(self, rows: int) -> None:
         """Memory on both sides for the addresses of the results and so many rows of the image."""
-        cupy = self._cupy
-        self._bytes = HEADER_BYTES + (rows * self._shape[1] if self._decoder is None else 0)
-        self._memory = self._pinned_pool.malloc(self._bytes)
-        pinned = np.frombuffer(self._memory, np.uint8, self._bytes)
-        pinned[...] = 0
-        self._addresses = pinned[:HEADER_BYTES].view(np.uint64)
-        self._pixels = pinned[HEADER_BYTES:].reshape(-1, self._shape[1])
-        self._device = cupy.empty(self._bytes, np.uint8) if self._uploads else self._mapped_array()
+        size = HEADER_BYTES + (rows * self._shape[1] if self._decoder is None else 0)
+        self._inbox = self._memory.inbox(size, mapped=self._mapped)
+        self._addresses = self._inbox.host[:HEADER_BYTES].view(np.uint64)
+        self._pixels = self._inbox.host[HEADER_BYTES:].reshape(-1, self._shape[1])
         if self._decoder is None:
-            self._image = self._device[HEADER_BYTES:].reshape(self._pixels.shape)
+            self._image = self._inbox.device[HEADER_BYTES:].reshape(self._pixels.shape)
         else:
-            self._image = cupy.zeros(self._shape, np.uint8)
+            self._image = self._cupy.zeros(self._shape, np.uint8)
             self._target = self._decoder.target(self._image, self._template)
 
     def _leave_out_rows(self) -> None:
@@ -194,17 +183,6 @@ class FrameGraph:
         else:
             np.take(rows, self._rows, axis=0, out=self._pixels, mode="clip")
 
-    def _upload(self) -> None:
-        if self._uploads:
-            runtime = self._cupy.cuda.runtime
-            runtime.memcpyAsync(
-                self._device.data.ptr,
-                self._memory.ptr,
-                self._bytes,
-                runtime.memcpyHostToDevice,
-                self.stream.ptr,
-            )
-
     def _host_arrays(self) -> dict[str, NDArray[Any]]:
         """Memory for the results of the next launch, their addresses noted for the GPU."""
         assert self._frame is not None
@@ -215,14 +193,9 @@ class FrameGraph:
 
     def _host_array(self, array: Array, index: int) -> NDArray[Any]:
         """Pinned memory for one result, from a pool to which it returns when nobody holds the array."""
-        block = HostBlock(self._pinned_pool, array)
+        block = HostBlock(self._memory.pinned_pool, array)
         self._addresses[index] = block.address
         return np.asarray(block)
-
-    def _mapped_array(self) -> Array:
-        cupy = self._cupy
-        memory = cupy.cuda.UnownedMemory(self._memory.ptr, self._bytes, self._memory)
-        return cupy.ndarray(self._bytes, np.uint8, memptr=cupy.cuda.MemoryPointer(memory, 0))
 
 
 class HostBlock:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avperception.ops.queries import QUERY, Queries
+from avperception.pipeline.device.graph_memory import GraphMemory, Inbox
 from avperception.types import Array, Float64, Int32
 
 if TYPE_CHECKING:
@@ -42,44 +41,34 @@ class ObjectGraph:
         from avperception.ops.gpu.lenses import LENS_VALUES
         from avperception.ops.gpu.objects import BOX
 
-        self._cupy = cupy
         self.room = room
         self.stream = stream
-        self._pool = cupy.cuda.MemoryPool()
-        self._pinned_pool = cupy.cuda.PinnedMemoryPool()
+        self._memory = GraphMemory(cupy, stream)
         self._parts = _parts(room, LENS_VALUES)
-        self._memory, header = self._pinned(self._parts[-1].stop, np.uint8)
-        header[...] = 0
-        self._addresses, self._sensor, self._lenses, queries, self._regions, self._first = _split(
-            header, self._parts, room
-        )
-        self._queries = queries.view(QUERY)
-        self._boxes_memory, self._boxes = self._pinned(room.boxes, BOX)
+        self._boxes = self._memory.pinned(room.boxes, BOX)
         # Behind the offsets of the objects' rows: how many points there are in all boxes, and hidden ones.
-        self._offsets_memory, self._offsets = self._pinned(room.boxes + 3, np.int32)
-        self._rows_memory, self._rows = self._pinned(2 * room.points, np.int32)
-        self._device: Array = None
+        self._offsets = self._memory.pinned(room.boxes + 3, np.int32)
+        self._rows = self._memory.pinned(2 * room.points, np.int32)
+        self._inbox: Inbox | None = None
         self._graph: Any = None
 
     def __del__(self) -> None:
-        # As for a frame's graph: what the pool has split would wait for a garbage collection.
-        self._graph = self._device = None
-        self._pool.free_all_blocks()
+        self._graph = self._inbox = None
+        self._memory.free()
 
     def prepare(self, *, capture: bool) -> None:
         """Run the work once without a box, so that all is loaded and allocated, then capture it."""
-        with self._working():
-            self._device = self._cupy.empty(self._parts[-1].stop, np.uint8)
+        with self._memory.working():
+            self._inbox = self._memory.inbox(self._parts[-1].stop)
             self._enqueue()
             self.stream.synchronize()
-            if not capture:
-                return
-            self._graph = self._capture(self._enqueue)
+            if capture:
+                self._graph = self._memory.capture(self._enqueue)
 
     def capture_lists(self) -> Any:
         """Capture the first part by itself, up to the points in boxes: to measure it."""
-        with self._working():
-            return self._capture(self._enqueue_lists)
+        with self._memory.working():
+            return self._memory.capture(self._enqueue_lists)
 
     def launch(
         self,
@@ -90,13 +79,15 @@ class ObjectGraph:
         first_boxes: Int32,
     ) -> None:
         """Put the work for a sweep on the stream; camera c's boxes begin at `first_boxes[c]` (C + 1,)."""
-        self._addresses[...] = addresses
-        self._sensor[...] = sensor
-        self._lenses[: len(lenses)] = lenses
-        self._queries[: len(queries)] = queries
-        self._regions[: len(queries)] = queries["box"]
-        self._first[: len(first_boxes)] = first_boxes
-        self._first[len(first_boxes) :] = first_boxes[-1]
+        assert self._inbox is not None
+        header = _split(self._inbox.host, self._parts, self.room)
+        header.addresses[...] = addresses
+        header.sensor[...] = sensor
+        header.lenses[: len(lenses)] = lenses
+        header.queries.view(QUERY)[: len(queries)] = queries
+        header.boxes[: len(queries)] = queries["box"]
+        header.first_boxes[: len(first_boxes)] = first_boxes
+        header.first_boxes[len(first_boxes) :] = first_boxes[-1]
         self.relaunch()
 
     def relaunch(self) -> None:
@@ -104,7 +95,7 @@ class ObjectGraph:
         if self._graph is not None:
             self._graph.launch(self.stream)
             return
-        with self._working():
+        with self._memory.working():
             self._enqueue()
 
     def results(self, boxes: int) -> tuple[NDArray[Any], Int32, Int32]:
@@ -112,60 +103,57 @@ class ObjectGraph:
 
         A box without points is none. Valid once the stream has come here, until the next launch.
         """
-        return self._boxes[:boxes], self._offsets[: boxes + 1], self._rows
+        return self._boxes.array[:boxes], self._offsets.array[: boxes + 1], self._rows.array
 
     @property
     def points_listed(self) -> int:
         """Points that the longer of the lists would have had, with room enough."""
-        return int(self._offsets[self.room.boxes + 1 :].max())
+        return int(self._offsets.array[self.room.boxes + 1 :].max())
 
     def _enqueue(self) -> None:
         from avperception.ops.gpu import gather, objects
 
-        sweep, sensor, _, queries, _, first = _split(self._device, self._parts, self.room)
         pixels, lists = self._enqueue_lists()
-        chosen = objects.choose_objects(lists, queries, sensor)
-        hidden = gather.hidden_around(pixels, sweep, chosen.circles, first, self.room.points)
+        asked = self._header
+        sweep, queries = asked.addresses, asked.queries
+        chosen = objects.choose_objects(lists, queries, asked.sensor)
+        hidden = gather.hidden_around(pixels, sweep, chosen.circles, asked.first_boxes, self.room.points)
         joined = objects.join_hidden(lists, chosen, queries, sweep, *hidden)
-        host = (self._boxes.ctypes.data, self._offsets.ctypes.data, self._rows.ctypes.data)
-        objects.fit_boxes(lists, chosen, joined, hidden[1], queries, sweep, sensor, host)
+        host = (self._boxes.address, self._offsets.address, self._rows.address)
+        objects.fit_boxes(lists, chosen, joined, hidden[1], queries, sweep, asked.sensor, host)
 
     def _enqueue_lists(self) -> tuple[Array, Lists]:
         """Put upload, projection and the lists of points in boxes on the stream; gives pixels and lists."""
         from avperception.ops.gpu import gather, lenses, objects
 
-        runtime = self._cupy.cuda.runtime
-        runtime.memcpyAsync(
-            self._device.data.ptr,
-            self._memory.ptr,
-            self._device.nbytes,
-            runtime.memcpyHostToDevice,
-            self.stream.ptr,
-        )
-        sweep, _, cameras, _, regions, first = _split(self._device, self._parts, self.room)
+        assert self._inbox is not None
+        self._inbox.upload(self.stream)
+        asked = self._header
+        sweep, cameras, first = asked.addresses, asked.lenses, asked.first_boxes
         pixels = lenses.project_obstacles(sweep, self.room.rows, cameras, first)
-        rows, offsets = gather.points_in_boxes(pixels, regions, first, self.room.points)
+        rows, offsets = gather.points_in_boxes(pixels, asked.boxes, first, self.room.points)
         columns = gather.describe_points(rows, offsets, first, cameras, sweep, pixels)
         return pixels, objects.Lists(columns, offsets)
 
-    def _capture(self, enqueue: Callable[[], Any]) -> Any:
-        self.stream.begin_capture()
-        try:
-            enqueue()
-        finally:
-            graph = self.stream.end_capture()
-        graph.upload(self.stream)
-        self.stream.synchronize()
-        return graph
+    @property
+    def _header(self) -> _Header:
+        assert self._inbox is not None
+        return _split(self._inbox.device, self._parts, self.room)
 
-    @contextmanager
-    def _working(self) -> Iterator[None]:
-        with self.stream, self._cupy.cuda.using_allocator(self._pool.malloc):
-            yield
 
-    def _pinned(self, size: int, dtype: Any) -> tuple[Any, NDArray[Any]]:
-        memory = self._pinned_pool.malloc(size * np.dtype(dtype).itemsize)
-        return memory, np.frombuffer(memory, dtype, size)
+class _Header(NamedTuple):
+    """What a launch is told, in the memory of host or GPU.
+
+    The sweep's `addresses` (3,), the lidar's place `sensor` (3,), `lenses` (C, 42), the bytes of `queries`,
+    the `boxes` (B, 4) of these and each camera's first box (C + 1,).
+    """
+
+    addresses: Array
+    sensor: Array
+    lenses: Array
+    queries: Array
+    boxes: Array
+    first_boxes: Array
 
 
 def _parts(room: ObjectRoom, lens_values: int) -> list[slice]:
@@ -185,13 +173,13 @@ def _parts(room: ObjectRoom, lens_values: int) -> list[slice]:
     return [slice(begin, begin + size) for begin, size in zip(begins, sizes, strict=False)]
 
 
-def _split(header: Array, parts: list[slice], room: ObjectRoom) -> tuple[Array, ...]:
-    addresses, sensor, lenses, queries, boxes, first = (header[part] for part in parts)
-    return (
+def _split(memory: Array, parts: list[slice], room: ObjectRoom) -> _Header:
+    addresses, sensor, lenses, queries, boxes, first_boxes = (memory[part] for part in parts)
+    return _Header(
         addresses.view(np.uint64),
         sensor.view(np.float64),
         lenses.view(np.float64).reshape(room.cameras, -1),
         queries,
         boxes.view(np.float32).reshape(room.boxes, 4),
-        first.view(np.int32),
+        first_boxes.view(np.int32),
     )

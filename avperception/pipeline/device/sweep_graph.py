@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from avperception.pipeline.device.graph_memory import GraphMemory, Inbox
 from avperception.pipeline.device.sweep import SweepArrays, SweepWork
 from avperception.types import Array, Float32, Float64
 
@@ -34,45 +35,31 @@ class SweepGraph:
         self._download_stream = cupy.cuda.Stream(non_blocking=True)
         self.layout = layout
         self.capacity = capacity
-        self._pool = cupy.cuda.MemoryPool()
-        self._bytes = HEADER_BYTES + POINT_BYTES * capacity
-        self._pinned_pool = cupy.cuda.PinnedMemoryPool()
-        self._memory = self._pinned_pool.malloc(self._bytes)
-        pinned = np.frombuffer(self._memory, np.uint8, self._bytes)
-        self._T = pinned[:HEADER_BYTES].view(np.float64).reshape(4, 4)
-        self._points = pinned[HEADER_BYTES:].view(np.float32).reshape(capacity, 3)
+        self._memory = GraphMemory(cupy, stream)
+        self._inbox: Inbox | None = None
+        self._T: Float64
+        self._points: Float32
         self._filled = 0
-        self._uploads = True
-        self._device: Array = None
         self._graph: Any = None
         self.arrays: SweepArrays | None = None
 
     def __del__(self) -> None:
-        # Blocks that CuPy's pool has split refer to each other: they would wait for a garbage collection.
-        self._graph = self.arrays = self._device = None
-        self._pool.free_all_blocks()
+        self._graph = self.arrays = self._inbox = None
+        self._memory.free()
 
     def prepare(self, *, capture: bool, mapped: bool) -> None:
         """Run the work once by itself, so that all is loaded and allocated, then capture it."""
-        cupy = self._cupy
-        self._uploads = not mapped
-        self._T[...] = np.eye(4)
-        self._points[...] = np.nan
-        cupy.cuda.Device().synchronize()  # what was set up on other streams is there
-        with self.stream, cupy.cuda.using_allocator(self._pool.malloc):
-            self._device = self._mapped_array() if mapped else cupy.empty(self._bytes, np.uint8)
+        self._cupy.cuda.Device().synchronize()  # what was set up on other streams is there
+        with self._memory.working():
+            self._inbox = self._memory.inbox(HEADER_BYTES + POINT_BYTES * self.capacity, mapped=mapped)
+            self._T, self._points = self._split(self._inbox.host)
+            self._T[...] = np.eye(4)
+            self._points[...] = np.nan
             self._upload(self.capacity)
             self._enqueue()
             self.stream.synchronize()
-            if not capture:
-                return
-            self.stream.begin_capture()
-            try:
-                self._enqueue()
-            finally:
-                self._graph = self.stream.end_capture()
-            self._graph.upload(self.stream)
-            self.stream.synchronize()
+            if capture:
+                self._graph = self._memory.capture(self._enqueue)
 
     def launch(self, points: Float32, T_target_lidar: Float64) -> None:
         """Put a sweep's work on the stream; the points (N, 3) are copied."""
@@ -86,7 +73,7 @@ class SweepGraph:
         if self._graph is not None:
             self._graph.launch(self.stream)
         else:
-            with self.stream, cupy.cuda.using_allocator(self._pool.malloc):
+            with self._memory.working():
                 self._enqueue()
         cupy.cuda.nvtx.RangePop()
 
@@ -106,22 +93,15 @@ class SweepGraph:
         return SweepArrays(rows, *(array[filled].get(stream=self._download_stream) for array in found))
 
     def _enqueue(self) -> None:
-        T = self._device[:HEADER_BYTES].view(np.float64).reshape(4, 4)
-        points = self._device[HEADER_BYTES:].view(np.float32).reshape(self.capacity, 3)
+        assert self._inbox is not None
+        T, points = self._split(self._inbox.device)
         self.arrays = self._work(self._ops, points, T)
 
     def _upload(self, count: int) -> None:
-        if self._uploads:
-            runtime = self._cupy.cuda.runtime
-            runtime.memcpyAsync(
-                self._device.data.ptr,
-                self._memory.ptr,
-                HEADER_BYTES + POINT_BYTES * count,
-                runtime.memcpyHostToDevice,
-                self.stream.ptr,
-            )
+        assert self._inbox is not None
+        self._inbox.upload(self.stream, HEADER_BYTES + POINT_BYTES * count)
 
-    def _mapped_array(self) -> Array:
-        cupy = self._cupy
-        memory = cupy.cuda.UnownedMemory(self._memory.ptr, self._bytes, self._memory)
-        return cupy.ndarray(self._bytes, np.uint8, memptr=cupy.cuda.MemoryPointer(memory, 0))
+    def _split(self, memory: Array) -> tuple[Array, Array]:
+        """The transform and the points in the memory of host or GPU."""
+        T = memory[:HEADER_BYTES].view(np.float64).reshape(4, 4)
+        return T, memory[HEADER_BYTES:].view(np.float32).reshape(self.capacity, 3)
