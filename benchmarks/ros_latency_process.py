@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from array import array
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,11 @@ def ticks(seconds: float) -> Any:
         yield number, passed >= WARM_UP_S
         number += 1
         due = max(due + CAMERA_PERIOD_S, time.monotonic())
+
+
+def parameters() -> dict[str, Any]:
+    text = (FOLDER / "parameters.yaml").read_text()
+    return dict(yaml.safe_load(text)["/**"]["ros__parameters"])
 
 
 def start_node(name: str) -> Any:
@@ -90,6 +95,7 @@ def sensors(data: Any, seconds: float) -> None:
 def receiver(data: Any, seconds: float) -> None:
     """Note when each result comes, by its stamp."""
     import rclpy
+    from sensor_msgs.msg import Image
     from vision_msgs.msg import Detection2DArray, Detection3DArray
 
     from avperception.nodes import qos
@@ -105,6 +111,8 @@ def receiver(data: Any, seconds: float) -> None:
     output = "/perception/output"
     for name in names:
         node.create_subscription(Detection2DArray, f"{output}/{name}/detections_2d", note(name), qos.result())
+        if parameters()["segmenter"]["model"]:  # nothing is segmented that nobody wants
+            node.create_subscription(Image, f"{output}/{name}/segmentation", lambda _: None, qos.result())
     node.create_subscription(Detection3DArray, f"{output}/detections_3d", note("points"), qos.result())
     give_up = time.monotonic() + 2 * MATCH_TIMEOUT_S + WARM_UP_S + seconds
     while not (FOLDER / "over").exists() and time.monotonic() < give_up:
@@ -124,9 +132,9 @@ def alone(data: Any, seconds: float) -> None:
     from avperception.pipeline.lidar import LidarPipeline, LidarSettings
     from avperception.pipeline.loading import Placing, Wanted, load_networks
     from avperception.pipeline.tracker import Tracker, TrackerSettings
-    from avperception.types import CameraModel, Image, PointCloud
+    from avperception.types import CameraDetections, CameraModel, Image, PointCloud
 
-    p = yaml.safe_load((FOLDER / "parameters.yaml").read_text())["/**"]["ros__parameters"]
+    p = parameters()
     wanted = {role: Wanted(p[role]["model"], p[role]["precision"]) for role in ("detector", "segmenter")}
     networks = load_networks(
         wanted, Placing(p["backend"], p["engine_policy"], p["threads"], len(p["cameras"]))
@@ -150,11 +158,16 @@ def alone(data: Any, seconds: float) -> None:
             with lock:
                 times[kind].append((time.perf_counter() - begin) * 1e3)
 
-    def see(camera: int, stamp_ns: int, begin: float, counts: bool) -> Any:
+    def see(camera: int, stamp_ns: int, seen: Future[Any], begin: float, counts: bool) -> None:
         image = Image(pictures[camera], "bgr8", width, height, stamp_ns, frames[camera])
-        return pipelines[camera].process(image, lambda _: note("detections_2d", begin, counts))
 
-    def sweep(stamp_ns: int, seen: list[Any], begin: float, counts: bool) -> None:
+        def take(found: Any) -> None:
+            note("detections_2d", begin, counts)
+            seen.set_result(CameraDetections(names[camera], stamp_ns, frames[camera], width, height, found))
+
+        pipelines[camera].process(image, take)
+
+    def sweep(stamp_ns: int, seen: list[Future[Any]], begin: float, counts: bool) -> None:
         cloud = PointCloud(data["points"], data["intensity"], stamp_ns, "lidar")
         result = lidar.process(cloud, data["T_base_lidar"])
         results = [future.result() for future in seen]
@@ -167,9 +180,9 @@ def alone(data: Any, seconds: float) -> None:
         swept: Any = None
         for number, counts in ticks(seconds):
             stamp_ns, begin = time.time_ns(), time.perf_counter()
-            seen = [
-                worker.submit(see, camera, stamp_ns, begin, counts) for camera, worker in enumerate(workers)
-            ]
+            seen: list[Future[Any]] = [Future() for _ in names]
+            for camera, worker in enumerate(workers):
+                worker.submit(see, camera, stamp_ns, seen[camera], begin, counts)
             # A machine that cannot keep up leaves sweeps out, as the node does.
             if number % CAMERAS_PER_SWEEP == 0 and (swept is None or swept.done()):
                 swept = for_lidar.submit(sweep, stamp_ns, seen, begin, counts)
