@@ -55,7 +55,7 @@ class FrameGraph:
         self._branches = Branches(cupy)
         self._graph: Any = None
         self._frame: CudaFrame | None = None
-        self._memory = GraphMemory(cupy, stream)
+        self.memory = GraphMemory(cupy, stream)
         self._inbox: Inbox | None = None
         self._decoder = decoder
         self._template = without_pixels(image) if decoder is None else decoder.form(image)
@@ -70,20 +70,20 @@ class FrameGraph:
 
     def __del__(self) -> None:
         self._graph = self._frame = self._inbox = self._image = self._places = None
-        self._memory.free()
+        self.memory.free()
 
     def prepare(self, *, capture: bool, mapped: bool) -> None:
         """Run the work once by itself, so that all is loaded and what it reads is known, then capture it."""
         self._mapped = mapped
         self._cupy.cuda.Device().synchronize()  # what was set up on other streams is there
-        with self._memory.working():
+        with self.memory.working():
             self._allocate(self._shape[0])
             self._enqueue(deliver=False, timed=False)
             self.stream.synchronize()
             if self._decoder is None:
                 self._leave_out_rows()
             if capture:
-                self._graph = self._memory.capture(partial(self._enqueue, deliver=True, timed=False))
+                self._graph = self.memory.capture(partial(self._enqueue, deliver=True, timed=False))
 
     def launch(self, image: Image) -> dict[str, NDArray[Any]]:
         """Put one frame on the stream; gives the host arrays that will hold its results."""
@@ -97,7 +97,7 @@ class FrameGraph:
         if self._graph is not None:
             self._graph.launch(self.stream)
         else:
-            with self._memory.working():
+            with self.memory.working():
                 self._enqueue(deliver=True, timed=True)
         return results
 
@@ -157,7 +157,7 @@ class FrameGraph:
     def _allocate(self, rows: int) -> None:
         """Memory on both sides for the addresses of the results and so many rows of the image."""
         size = HEADER_BYTES + (rows * self._shape[1] if self._decoder is None else 0)
-        self._inbox = self._memory.inbox(size, mapped=self._mapped)
+        self._inbox = self.memory.inbox(size, mapped=self._mapped)
         self._addresses = self._inbox.host[:HEADER_BYTES].view(np.uint64)
         self._pixels = self._inbox.host[HEADER_BYTES:].reshape(-1, self._shape[1])
         if self._decoder is None:
@@ -193,7 +193,7 @@ class FrameGraph:
 
     def _host_array(self, array: Array, index: int) -> NDArray[Any]:
         """Pinned memory for one result, from a pool to which it returns when nobody holds the array."""
-        block = HostBlock(self._memory.pinned_pool, array)
+        block = HostBlock(self.memory.pinned_pool, array)
         self._addresses[index] = block.address
         return np.asarray(block)
 

@@ -21,6 +21,11 @@ class GraphMemory:
         self._pool = cupy.cuda.MemoryPool()
         self.pinned_pool = cupy.cuda.PinnedMemoryPool()
 
+    @property
+    def device_bytes(self) -> int:
+        """Bytes on the GPU that are held for the graph, used or not."""
+        return int(self._pool.total_bytes())
+
     def free(self) -> None:
         """Give back what no array holds any more.
 

@@ -43,32 +43,32 @@ class ObjectGraph:
 
         self.room = room
         self.stream = stream
-        self._memory = GraphMemory(cupy, stream)
+        self.memory = GraphMemory(cupy, stream)
         self._parts = _parts(room, LENS_VALUES)
-        self._boxes = self._memory.pinned(room.boxes, BOX)
+        self._boxes = self.memory.pinned(room.boxes, BOX)
         # Behind the offsets of the objects' rows: how many points there are in all boxes, and hidden ones.
-        self._offsets = self._memory.pinned(room.boxes + 3, np.int32)
-        self._rows = self._memory.pinned(2 * room.points, np.int32)
+        self._offsets = self.memory.pinned(room.boxes + 3, np.int32)
+        self._rows = self.memory.pinned(2 * room.points, np.int32)
         self._inbox: Inbox | None = None
         self._graph: Any = None
 
     def __del__(self) -> None:
         self._graph = self._inbox = None
-        self._memory.free()
+        self.memory.free()
 
     def prepare(self, *, capture: bool) -> None:
         """Run the work once without a box, so that all is loaded and allocated, then capture it."""
-        with self._memory.working():
-            self._inbox = self._memory.inbox(self._parts[-1].stop)
+        with self.memory.working():
+            self._inbox = self.memory.inbox(self._parts[-1].stop)
             self._enqueue()
             self.stream.synchronize()
             if capture:
-                self._graph = self._memory.capture(self._enqueue)
+                self._graph = self.memory.capture(self._enqueue)
 
     def capture_lists(self) -> Any:
         """Capture the first part by itself, up to the points in boxes: to measure it."""
-        with self._memory.working():
-            return self._memory.capture(self._enqueue_lists)
+        with self.memory.working():
+            return self.memory.capture(self._enqueue_lists)
 
     def launch(
         self,
@@ -95,7 +95,7 @@ class ObjectGraph:
         if self._graph is not None:
             self._graph.launch(self.stream)
             return
-        with self._memory.working():
+        with self.memory.working():
             self._enqueue()
 
     def results(self, boxes: int) -> tuple[NDArray[Any], Int32, Int32]:

@@ -35,7 +35,7 @@ class SweepGraph:
         self._download_stream = cupy.cuda.Stream(non_blocking=True)
         self.layout = layout
         self.capacity = capacity
-        self._memory = GraphMemory(cupy, stream)
+        self.memory = GraphMemory(cupy, stream)
         self._inbox: Inbox | None = None
         self._T: Float64
         self._points: Float32
@@ -45,13 +45,13 @@ class SweepGraph:
 
     def __del__(self) -> None:
         self._graph = self.arrays = self._inbox = None
-        self._memory.free()
+        self.memory.free()
 
     def prepare(self, *, capture: bool, mapped: bool) -> None:
         """Run the work once by itself, so that all is loaded and allocated, then capture it."""
         self._cupy.cuda.Device().synchronize()  # what was set up on other streams is there
-        with self._memory.working():
-            self._inbox = self._memory.inbox(HEADER_BYTES + POINT_BYTES * self.capacity, mapped=mapped)
+        with self.memory.working():
+            self._inbox = self.memory.inbox(HEADER_BYTES + POINT_BYTES * self.capacity, mapped=mapped)
             self._T, self._points = self._split(self._inbox.host)
             self._T[...] = np.eye(4)
             self._points[...] = np.nan
@@ -59,7 +59,7 @@ class SweepGraph:
             self._enqueue()
             self.stream.synchronize()
             if capture:
-                self._graph = self._memory.capture(self._enqueue)
+                self._graph = self.memory.capture(self._enqueue)
 
     def launch(self, points: Float32, T_target_lidar: Float64) -> None:
         """Put a sweep's work on the stream; the points (N, 3) are copied."""
@@ -73,7 +73,7 @@ class SweepGraph:
         if self._graph is not None:
             self._graph.launch(self.stream)
         else:
-            with self._memory.working():
+            with self.memory.working():
                 self._enqueue()
         cupy.cuda.nvtx.RangePop()
 

@@ -289,10 +289,10 @@ def test_nothing_is_allocated_from_frame_to_frame(codec: NvImageCodec, device: A
     images = [jpeg(picture(480, 640, seed=seed)) for seed in range(3)]
     for image in images * 2:
         run(runner, image)
-    pool, (free, _) = runner.graph._pool.total_bytes(), cupy.cuda.runtime.memGetInfo()
+    pool, (free, _) = runner.graph.memory.device_bytes, cupy.cuda.runtime.memGetInfo()
     for image in images * 10:
         run(runner, image)
-    assert runner.graph._pool.total_bytes() == pool
+    assert runner.graph.memory.device_bytes == pool
     assert cupy.cuda.runtime.memGetInfo()[0] == free
 
 
