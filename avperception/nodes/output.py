@@ -6,6 +6,7 @@ from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.topic_endpoint_info import TopicEndpointTypeEnum
 
 from avperception.nodes import qos
 from avperception.nodes.endpoints import endpoints_of, node_names, one_type, problems_of_type
@@ -58,12 +59,10 @@ class Output:
 
     def problems(self) -> list[str]:
         """Say who has the topic under another type or asks for another QoS, each in a few words."""
-        found = problems_of_type(self.topic, self.message_type, endpoints_of(self._node, self.topic))
-        unserved = [
-            info
-            for info in self._node.get_subscriptions_info_by_topic(self.topic)
-            if not self._serves(info.qos_profile)
-        ]
+        endpoints = endpoints_of(self._node, self.topic)
+        found = problems_of_type(self.topic, self.message_type, endpoints)
+        subscriptions = [e for e in endpoints if e.endpoint_type == TopicEndpointTypeEnum.SUBSCRIPTION]
+        unserved = [info for info in subscriptions if not self._serves(info.qos_profile)]
         if unserved:
             found.append(f"incompatible QoS on {self.topic}: {', '.join(node_names(unserved))} gets nothing")
         return found
