@@ -36,7 +36,10 @@ def measure_frame(subject: Subject, device: Device) -> dict[str, Any]:
     def process(number: int) -> CameraResult:
         return pipeline.process(subject.image(number))
 
-    record: dict[str, Any] = {"image_to_result_ms": percentiles(host_ms(process, subject.options))}
+    times, steps = process_ms(process, subject.options)
+    record: dict[str, Any] = {"image_to_result_ms": percentiles(times)}
+    if isinstance(device, CudaDevice):
+        record["host_steps_ms"] = {name: steps[name] for name in ("copy", "launch", "wait")}
     record["cpu_ms"] = round(cpu_ms(process, subject.options), 4)
     record["overlapped_hz"] = round(overlapped_hz(pipeline, subject), 1)
     record["stages_ms"] = stages_ms(subject, device)
@@ -66,8 +69,9 @@ def stages_ms(subject: Subject, device: Device) -> dict[str, dict[str, float]]:
     single = CudaDevice(graphs=False, mapped=device.mapped) if isinstance(device, CudaDevice) else device
     pipeline = make_pipeline(subject, single)
     _, stages = process_ms(lambda number: pipeline.process(subject.image(number)), subject.options)
-    if single is not device:  # the whole of such a frame is that of none
-        del stages["gpu"], stages["camera"]
+    if single is not device:  # the whole of such a frame is that of none, nor is the wait for it
+        for name in ("gpu", "camera", "wait"):
+            del stages[name]
     return stages
 
 

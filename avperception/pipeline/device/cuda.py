@@ -119,8 +119,10 @@ class CudaRunner:
             return {}
         (deliver, results, started_ns), self._pending = self._pending, None
         with cuda_errors(self._cupy):
+            waiting_ns = time.perf_counter_ns()
             self._await_end()
             stage_ms = self.graph.stage_ms()
+        stage_ms["wait"] = (time.perf_counter_ns() - waiting_ns) / 1e6
         stage_ms["gpu"] = (time.perf_counter_ns() - started_ns) / 1e6
         for name, result in results.items():
             deliver(name, result)

@@ -64,7 +64,7 @@ class FrameGraph:
         self._places: Array = None
         self._image: Array = None
         self._target: JpegTarget | None = None
-        self._decode_ms: dict[str, float] = {}
+        self._host_ms: dict[str, float] = {}
         self._again: dict[str, NDArray[Any]] = {}
         self._mapped = False
 
@@ -95,7 +95,9 @@ class FrameGraph:
             cupy.cuda.nvtx.RangePop()
         results = self._host_arrays()
         if self._graph is not None:
+            start_ns = time.perf_counter_ns()
             self._graph.launch(self.stream)
+            self._host_ms["launch"] = _ms_since(start_ns)
         else:
             with self.memory.working():
                 self._enqueue(deliver=True, timed=True)
@@ -112,9 +114,10 @@ class FrameGraph:
             self._copy_rows(stored_bytes(image, self._shape))
         elif isinstance(image, JpegImage):
             is_on_gpu = self._target.put(image)
+        stage = "copy"
         if isinstance(image, JpegImage):
             stage = "decode" if is_on_gpu else "decode_on_host"
-            self._decode_ms = {stage: (time.perf_counter_ns() - start_ns) / 1e6}
+        self._host_ms = {stage: _ms_since(start_ns)}
 
     def relaunch(self) -> None:
         """Put the last image's frame on the stream once more, its results into memory kept for that."""
@@ -134,9 +137,9 @@ class FrameGraph:
         return sum(array.nbytes for array in self._frame.results.values()) if self._frame else 0
 
     def stage_ms(self) -> dict[str, float]:
-        """Milliseconds: the host's for decoding; the GPU's by stage, where the stages ran by themselves."""
+        """Milliseconds: the host's to copy or decode and to launch the graph, and the GPU's without one."""
         on_gpu = self._frame.stage_ms() if self._frame and self._graph is None else {}
-        return {**self._decode_ms, **on_gpu}
+        return {**self._host_ms, **on_gpu}
 
     def _enqueue(self, *, deliver: bool, timed: bool) -> None:
         """Put upload, work and, if wanted, the way back on the stream."""
@@ -196,6 +199,10 @@ class FrameGraph:
         block = HostBlock(self.memory.pinned_pool, array)
         self._addresses[index] = block.address
         return np.asarray(block)
+
+
+def _ms_since(start_ns: int) -> float:
+    return (time.perf_counter_ns() - start_ns) / 1e6
 
 
 class HostBlock:

@@ -49,8 +49,14 @@ def test_each_stage_is_timed_where_it_runs_by_itself(on_gpu: MakePipeline, image
         stages = pipeline.process(image).stage_ms
     parts = {"upload", "detector_preprocess", "detector_network", "detector_decode", "deliver"}
     parts |= {"segmenter_preprocess", "segmenter_network", "segmenter_argmax", "lanes"}
-    assert parts | {"gpu", "camera"} == set(stages)
+    assert parts | {"copy", "wait", "gpu", "camera"} == set(stages)
     assert all(time > 0 for time in stages.values())
+
+
+def test_the_steps_of_the_host_are_timed(pipeline: CameraPipeline, images: list[Image]) -> None:
+    stages = [pipeline.process(image).stage_ms for image in images[:4]][-1]
+    assert set(stages) == {"copy", "launch", "wait", "gpu", "camera"}
+    assert stages["copy"] + stages["launch"] + stages["wait"] <= stages["gpu"] <= stages["camera"]
 
 
 def test_two_frames_at_once_give_what_each_gives_alone(
