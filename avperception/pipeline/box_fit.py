@@ -14,8 +14,8 @@ from avperception.types import Float64
 MAX_POINTS = 400
 """Points that take part in the search for the heading; more would not sharpen it."""
 
-HIGHEST_PERCENT = 98
-"""The top of an object is where this part of its points is not higher: a few are always amiss."""
+STRAY_PERCENT = 2
+"""So many of an object's points may lie above its top, rounded down."""
 
 SQUARELY = 1e-6
 """A side that begins this near to the foot of the sensor's perpendicular on it is looked at squarely [m]."""
@@ -95,8 +95,8 @@ def fit_box(
     """
     xy = points[:, :2] - sensor[:2]
     outline = _outline(xy, typical, sight and replace(sight, origin=sight.origin - sensor[:2]))
-    heights, top_place = points[:, 2], HIGHEST_PERCENT * (len(points) - 1) // 100
-    top = float(np.partition(heights, top_place)[top_place])
+    top_place = len(points) - 1 - len(points) * STRAY_PERCENT // 100
+    top = float(np.partition(points[:, 2], top_place)[top_place])
     height = max(top - ground, 0.2)
     yaw = float((outline.yaw + np.pi / 2) % np.pi - np.pi / 2)
     return FittedBox(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -39,17 +41,15 @@ def object_points(
     reach = _reach(distances, offsets, queries)
     places = np.flatnonzero((np.diff(offsets) >= queries["min_points"])[points.owners])
     parents = points.owners[places]
-    levels: list[_Level] = []
-    for split in range(SPLITS + 1):
-        if not len(places):
-            break
+    levels: list[_Groups] = []
+    while len(places) and len(levels) <= SPLITS:
         groups = link_points(positions[places], parents, reach[points.owners[places]])
-        level = _Level(points, places, parents, groups, is_first=split == 0)
+        level = _parted(points, places, parents, groups, is_first=not levels)
         levels.append(level)
         remains = level.is_too_long[groups]
         places, parents = places[remains], groups[remains]
         reach = reach * SHORTER
-    return _chosen(levels, len(positions), len(queries))
+    return _chosen(levels, len(positions), len(queries)) if levels else np.zeros(len(positions), bool)
 
 
 def _reach(distances: Float32, offsets: Int32, queries: Queries) -> Float32:
@@ -84,40 +84,57 @@ class _BoxPoints:
         size = np.maximum(queries["box"][owners, 2:] - low, np.float32(1e-3))
         column = np.clip((pixels - low) / size * np.float32(GRID), 0, GRID - 1).astype(np.int64)
         self.cells = column[:, 0] * GRID + column[:, 1]
-        self.everything = covered(self.cells, owners, len(queries))
+        self.everything = _covered(self.cells, owners, len(queries))
 
 
-def covered(cells: Rows, groups: Rows, count: int) -> Float64:
+def _covered(cells: Rows, groups: Rows, count: int) -> Float64:
     """Add up what the cells weigh that points of each of `count` groups lie in."""
     is_covered = np.zeros((count, GRID * GRID), bool)
     is_covered[groups, cells] = True
     return np.asarray(is_covered @ CENTRALITY)
 
 
-class _Level:
-    """The groups of those points, at `places`, that one reach was tried on, and what speaks for each."""
+@dataclass(frozen=True)
+class _Groups:
+    """The groups (G,) into which one reach parted points: `groups` (N,) of those at `places` (N,).
 
-    def __init__(
-        self, points: _BoxPoints, places: Rows, parents: Rows, groups: Rows, *, is_first: bool
-    ) -> None:
-        self.places, self.groups = places, groups
-        counts = np.bincount(groups)
-        order = np.argsort(groups, kind="stable")
-        starts = np.cumsum(counts) - counts
-        first = order[starts]
-        self.owners = points.owners[places[first]]
-        queries = points.queries[self.owners]
-        columns = points.extent_columns[places[order]]
-        low, high = (limit.reduceat(columns, starts, axis=0) for limit in (np.minimum, np.maximum))
-        lengths = np.linalg.norm((high - low)[:, :2], axis=1)
-        has_enough = counts >= queries["min_points"]
-        self.is_too_long = has_enough & (lengths > queries["longest"])
-        self.is_candidate = has_enough & (is_first | (counts < np.bincount(parents)[parents[first]]))
-        self.distances = np.bincount(groups, points.distances[places]) / counts
-        depths = np.bincount(groups, points.depths[places]) / counts
-        share = covered(points.cells[places], groups, len(counts)) / points.everything[self.owners]
-        self.scores = _overlap(low[:, 2:], high[:, 2:], queries["box"]) * np.sqrt(share)
-        self.scores *= _likeness(lengths, depths, queries)
+    `scores` are -1 for what cannot be an object: too few points, or the same group as with more reach.
+    `distances` [m] are means.
+    """
+
+    places: Rows
+    groups: Rows
+    owners: Rows
+    scores: Float64
+    distances: Float64
+    is_too_long: Bool
+
+
+def _parted(points: _BoxPoints, places: Rows, parents: Rows, groups: Rows, *, is_first: bool) -> _Groups:
+    """Tell what speaks for each group of the points at some places, parts of the groups `parents`."""
+    counts = np.bincount(groups)
+    order = np.argsort(groups, kind="stable")
+    starts = np.cumsum(counts) - counts
+    first = order[starts]
+    owners = points.owners[places[first]]
+    queries = points.queries[owners]
+    columns = points.extent_columns[places[order]]
+    low, high = (limit.reduceat(columns, starts, axis=0) for limit in (np.minimum, np.maximum))
+    lengths = np.linalg.norm((high - low)[:, :2], axis=1)
+    depths = np.bincount(groups, points.depths[places]) / counts
+    share = _covered(points.cells[places], groups, len(counts)) / points.everything[owners]
+    scores = _overlap(low[:, 2:], high[:, 2:], queries["box"]) * np.sqrt(share)
+    scores *= _likeness(lengths, depths, queries)
+    has_enough = counts >= queries["min_points"]
+    is_new = is_first | (counts < np.bincount(parents)[parents[first]])
+    return _Groups(
+        places=places,
+        groups=groups,
+        owners=owners,
+        scores=np.where(has_enough & is_new, scores, -1.0),
+        distances=np.bincount(groups, points.distances[places]) / counts,
+        is_too_long=has_enough & (lengths > queries["longest"]),
+    )
 
 
 def _overlap(low: Float32, high: Float32, boxes: Float32) -> Float64:
@@ -141,21 +158,20 @@ def _likeness(lengths: Float32, depths: Float64, queries: Queries) -> Float64:
     return np.where(is_known, likeness, 1.0)
 
 
-def _chosen(levels: list[_Level], points: int, boxes: int) -> Bool:
-    """Mark the points of the group that is best for each box."""
+def _chosen(levels: Sequence[_Groups], points: int, boxes: int) -> Bool:
+    """Mark the points of the group that is best for each box; of several the first of the longest reach."""
+    owners = np.concatenate([level.owners for level in levels])
+    scores = np.concatenate([level.scores for level in levels])
+    distances = np.concatenate([level.distances for level in levels])
     best = np.zeros(boxes)
-    for level in levels:
-        np.maximum.at(best, level.owners, np.where(level.is_candidate, level.scores, 0.0))
-    nearest = np.full(boxes, np.inf)
-    close = [level.is_candidate & (level.scores >= CLOSE * best[level.owners]) for level in levels]
-    for level, is_close in zip(levels, close, strict=True):
-        np.minimum.at(nearest, level.owners, np.where(is_close, level.distances, np.inf))
+    np.maximum.at(best, owners, scores)
+    close = np.flatnonzero((scores >= 0) & (scores >= CLOSE * best[owners]))
+    nearest_first = close[np.lexsort((distances[close], owners[close]))]
+    _, first = np.unique(owners[nearest_first], return_index=True)
+    is_best = np.zeros(len(owners), bool)
+    is_best[nearest_first[first]] = True
+    ends = np.cumsum([len(level.owners) for level in levels])
     chosen = np.zeros(points, bool)
-    is_open = np.ones(boxes, bool)
-    for level, is_close in zip(levels, close, strict=True):
-        is_best = is_close & (level.distances == nearest[level.owners]) & is_open[level.owners]
-        _, first = np.unique(level.owners[is_best], return_index=True)
-        winners = np.flatnonzero(is_best)[first]
-        is_open[level.owners[winners]] = False
-        chosen[level.places[np.isin(level.groups, winners)]] = True
+    for level, is_object in zip(levels, np.split(is_best, ends[:-1]), strict=True):
+        chosen[level.places[is_object[level.groups]]] = True
     return chosen

@@ -8,6 +8,7 @@ const int THREADS = 256;
 const int MAX_POINTS = 400;
 const double RANGE_SIGMA = 0.05;
 const double SQUARELY = 1e-6;  // [m]
+const long long STRAY_PERCENT = 2;  // of the points may lie above the top
 const double ALIKE = 1e-9;  // measures that differ by this part are equal: the first is taken
 const double PI = 3.14159265358979323846;
 const int COARSE = 30, FINE = 13;
@@ -230,7 +231,7 @@ extern "C" __global__ void fit_boxes(const int* rows, const int* offsets, const 
     Object object{rows, count, sweep, sensor};
     double ground =
         nth_smallest([&](int i) { return sweep->ground_height[rows[i]]; }, count, (count - 1) / 2);
-    double top = object.nth(2, int(98ll * (count - 1) / 100));
+    double top = object.nth(2, count - 1 - int(STRAY_PERCENT * count / 100));
     Outline outline = outline_of(object, query);
     if (threadIdx.x) return;
     Box box;
