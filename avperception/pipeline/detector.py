@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from avperception.ops.cpu import Rectification
 from avperception.pipeline.device import Device, Frame
 from avperception.pipeline.network import Network, NetworkRunner
@@ -58,15 +60,21 @@ class Detector:
     def unpack(self, packed: Float32, rectification: Rectification | None = None) -> Detections2D:
         """Give the detections that a frame brought back as one array, in pixels of the original image."""
         candidates, count = int(packed[0, 0]), int(packed[0, 1])
-        rows = packed[1 : 1 + count].copy()
+        rows = packed[1 : 1 + count]
         if rectification:
-            rows[:, :4] = rectification.boxes_to_original(rows[:, :4])
-            rows = rows[(rows[:, 2] - rows[:, 0] >= 1) & (rows[:, 3] - rows[:, 1] >= 1)]
+            rows = _unrectified(rows, rectification)
         class_ids: Int32 = rows[:, 5].astype("int32")
         return Detections2D(
-            rows[:, :4],
-            rows[:, 4],
+            rows[:, :4].copy(),
+            rows[:, 4].copy(),
             class_ids,
             self._runner.card.classes,
             overflow=max(0, candidates - CANDIDATE_CAPACITY),
         )
+
+
+def _unrectified(rows: Float32, rectification: Rectification) -> Float32:
+    """Packed rows with their boxes in the original image; without those of which that has no pixel."""
+    boxes = rectification.boxes_to_original(rows[:, :4])
+    visible = (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
+    return np.concatenate([boxes, rows[:, 4:]], axis=1)[visible]

@@ -274,6 +274,26 @@ def test_a_principal_point_outside_of_the_image_is_no_error() -> None:
     assert (rectification.label_map(stretch(SIZE, NETWORK)).cells >= 0).mean() > 0.5
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("model", ["plumb_bob", "equidistant", "rational_polynomial"])
+@pytest.mark.parametrize("value", [-1e300, -1e9, -30.0, 30.0, 1e9, 1e300])
+def test_coefficients_that_no_lens_has_show_little_and_break_nothing(model: str, value: float) -> None:
+    count = {"plumb_bob": 5, "equidistant": 4, "rational_polynomial": 8}[model]
+    rectification = cpu.Rectification(
+        replace(camera("fisheye"), D=np.full(count, value), distortion_model=model)
+    )
+    placement = stretch(SIZE, NETWORK)
+    boxes = np.array([[0, 0, *SIZE], [600, 300, 700, 400]], np.float32)
+
+    corners = rectification.sampling_map(placement).corners
+    cells = rectification.label_map(placement).cells
+    found = rectification.boxes_to_original(boxes)
+
+    assert np.isfinite(rectification.K).all() and np.isfinite(found).all()
+    assert corners.min() >= -1 and (corners.reshape(-1, 2).max(axis=0) < SIZE).all()
+    assert cells.min() >= -1 and (cells.reshape(-1, 2).max(axis=0) < NETWORK).all()
+
+
 def test_a_rectification_is_known_again_by_the_values_of_its_camera() -> None:
     own = camera("fisheye")
     rectification = cpu.Rectification(own)

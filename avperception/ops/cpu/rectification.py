@@ -137,8 +137,9 @@ class Rectification:
             rays = np.zeros((len(steps), 2))
             rays[:, axis] = steps * np.sign(view[side, axis])
             seen = self._is_inside(self._distort(rays))
-            if seen[0]:  # else the principal point is outside of the image, and an axis tells nothing
-                reach = min(steps[seen][-1], abs(view[side, axis]) / SMALLEST_ZOOM)
+            reach = steps[seen][-1] if seen[0] else 0.0
+            if reach > 0:  # else the principal point is outside of the image, or the lens is none
+                reach = min(reach, abs(view[side, axis]) / SMALLEST_ZOOM)
                 view[side, axis] = np.copysign(reach, view[side, axis])
         return view[0], view[1]
 
