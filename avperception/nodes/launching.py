@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -206,13 +207,17 @@ def _prefix(context: LaunchContext) -> str | None:
 
     What `ros2 launch --launch-prefix` gives, a debugger say, comes first; an `env` that cannot, does not.
     """
-    if context.launch_configurations.get("launch-prefix"):
+    if context.launch_configurations.get("launch-prefix") or not _can_block():
         return None
+    return " ".join(_BLOCKING)
+
+
+@cache
+def _can_block() -> bool:
     try:
-        able = subprocess.run([*_BLOCKING, "true"], capture_output=True, check=False).returncode == 0
+        return subprocess.run([*_BLOCKING, "true"], capture_output=True, check=False).returncode == 0
     except OSError:
-        able = False
-    return " ".join(_BLOCKING) if able else None
+        return False
 
 
 def _rviz(context: LaunchContext, use_sim_time: bool) -> list[Action]:
