@@ -34,7 +34,7 @@ AS_CONFIGURED = "configured"
 RESPAWN_DELAY_S = 2.0
 CORES_FOR_FULL_SPEED = 6
 ROAD_CONDITIONS = ["day", "dusk", "night", "rain", "fog", "tunnel", "mixed"]
-_BLOCKING = ["env", "--block-signal=INT,TERM"]
+_PREFIX = ["setpriv", "--pdeathsig", "INT", "env", "--block-signal=INT,TERM"]
 _SWITCH = ["true", "false"]
 
 
@@ -203,19 +203,20 @@ def _player(
 
 
 def _prefix(context: LaunchContext) -> str | None:
-    """Let Ctrl-C wait while Python starts, until the executable has its handlers: else it is a traceback.
+    """Let no node outlive its launch, and let Ctrl-C wait until the executable has its handlers.
 
-    What `ros2 launch --launch-prefix` gives, a debugger say, comes first; an `env` that cannot, does not.
+    `ros2 launch` loses processes that it was about to start, and all when it is killed; while Python starts
+    Ctrl-C would be a traceback. What `ros2 launch --launch-prefix` gives, a debugger say, comes first.
     """
-    if context.launch_configurations.get("launch-prefix") or not _can_block():
+    if context.launch_configurations.get("launch-prefix") or not _can_prefix():
         return None
-    return " ".join(_BLOCKING)
+    return " ".join(_PREFIX)
 
 
 @cache
-def _can_block() -> bool:
+def _can_prefix() -> bool:
     try:
-        return subprocess.run([*_BLOCKING, "true"], capture_output=True, check=False).returncode == 0
+        return subprocess.run([*_PREFIX, "true"], capture_output=True, check=False).returncode == 0
     except OSError:
         return False
 

@@ -262,6 +262,30 @@ def test_a_prefix_of_the_command_line_is_used(
     assert launch.interrupt() < 8
 
 
+def test_nodes_do_not_outlive_a_launch_that_is_killed(
+    repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path
+) -> None:
+    config = tmp_path / "rig.yaml"
+    config.write_text("/**:\n  ros__parameters:\n    detector.model: ''\n    segmenter.model: ''\n")
+    launch = Launch(repository / "launch" / "perception.launch.py", environment, f"config_file:={config}")
+    launches.append(launch)
+    launch.until("active: cameras")
+    pids = re.findall(r"process started with pid \[(\d+)\]", launch.said)
+    assert len(pids) == 2
+    launch.process.kill()
+    deadline = time.monotonic() + 10
+    while any(map(is_running, pids)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [pid for pid in pids if is_running(pid)]
+
+
+def is_running(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def test_a_node_that_dies_is_started_again(
     repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path
 ) -> None:
