@@ -163,7 +163,13 @@ def mount(child: str, T_base_sensor: Float64) -> TFMessage:
     return message
 
 
-BOTH = {"detector.model": "demo_detector", "segmenter.model": "demo_segmenter"}
+RELIABLE = {
+    f"qos_overrides./perception/input/{topic}.subscription.reliability": "reliable"
+    for topic in ("front/image_raw", "points")
+}
+DETECTOR = {**RELIABLE, "detector.model": "demo_detector"}
+SEGMENTER = {**RELIABLE, "segmenter.model": "demo_segmenter"}
+BOTH = {**DETECTOR, **SEGMENTER}
 
 
 def test_3d_detections_come_while_the_segmenter_works(gates: Callable[[str], Gate], frame: Frame):
@@ -203,7 +209,7 @@ def test_a_detector_that_fails_leaves_the_sweep_without_its_camera(
     gates: Callable[[str], Gate], frame: Frame
 ):
     gate = gates("detector")
-    with Rig({"detector.model": "demo_detector"}) as rig:
+    with Rig(DETECTOR) as rig:
         drive = start(rig, frame)
         drive.send_image(START)
         drive.send_sweep(START)
@@ -217,7 +223,7 @@ def test_a_detector_that_fails_leaves_the_sweep_without_its_camera(
 
 def test_without_a_detector_a_camera_is_there_when_its_mask_is(gates: Callable[[str], Gate], frame: Frame):
     gate = gates("segmenter")
-    with Rig({"segmenter.model": "demo_segmenter"}) as rig:
+    with Rig(SEGMENTER) as rig:
         drive = start(rig, frame)
         drive.send_image(START)
         drive.send_sweep(START)
@@ -236,10 +242,11 @@ def test_a_late_failure_leaves_the_same_image_of_the_next_lap_awaited(
     gate = gates("segmenter")
     with Rig({**BOTH, "sync.timeout": 0.0}) as rig:
         drive = start(rig, frame)
-        for number, stamp_ns in enumerate((START, START + STEP, START)):
+        drive.send_image(START)
+        drive.send_sweep(START)
+        drive.spin_until(lambda: gate.waiting and drive.fused)
+        for stamp_ns in (START + STEP, START):
             drive.send_image(stamp_ns)
-            if number == 0:
-                drive.spin_until(lambda: gate.waiting)
             drive.send_sweep(stamp_ns)
         gate.open(FAILURE)  # of the first image; the second one's segmenter waits now
         drive.spin_until(lambda: len(drive.fused) == 2)
