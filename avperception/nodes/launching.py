@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import subprocess
+import threading
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
@@ -152,8 +156,26 @@ def start_demo(context: LaunchContext) -> list[Action]:
     return [*_nodes(context, sensors, use_sim_time=True), player, _when_over(player)]
 
 
+def interrupt_between_steps() -> None:
+    """Let Ctrl-C not break into what a launch is just doing: a process that it is starting would be lost.
+
+    The launch goes on to hear of signals from its event loop. Once it is over, Ctrl-C is what it was.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        signal.default_int_handler(number, frame)
+
+
 def _nodes(context: LaunchContext, sensors: Sensors, use_sim_time: bool) -> list[Action]:
     """The perception node, which is started again if it dies, its visualizer, and rviz2 if it is wanted."""
+    interrupt_between_steps()
     parameters = {**sensors.parameters, "use_sim_time": use_sim_time}
     if _argument(context, "backend") != AS_CONFIGURED:
         parameters["backend"] = _argument(context, "backend")

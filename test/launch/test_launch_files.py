@@ -251,6 +251,37 @@ def test_ctrl_c_in_a_terminal_is_quiet_from_the_start(
     )
 
 
+INTERRUPTED = """
+import os, signal
+from launch import LaunchDescription, LaunchService
+from launch.actions import OpaqueFunction
+from avperception.nodes.launching import interrupt_between_steps
+
+def step(context):
+    interrupt_between_steps()
+    os.kill(os.getpid(), signal.SIGINT)
+    print("the step was done")
+
+service = LaunchService(noninteractive=True)
+service.include_launch_description(LaunchDescription([OpaqueFunction(function=step)]))
+service.run()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("the program was interrupted")
+"""
+
+
+def test_ctrl_c_waits_for_what_a_launch_is_just_doing(environment: dict[str, str]) -> None:
+    """It would lose a process whose start is broken off, and wait for it for ever."""
+    command = [sys.executable, "-c", INTERRUPTED]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    said = result.stdout + result.stderr
+    assert result.returncode == 0 and "Traceback" not in said, said
+    assert "the step was done" in said and "user interrupted with ctrl-c" in said
+    assert said.index("the step was done") < said.index("the program was interrupted")
+
+
 def test_a_prefix_of_the_command_line_is_used(
     repository: Path, environment: dict[str, str], launches: list[Launch]
 ) -> None:
