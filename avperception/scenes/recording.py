@@ -126,7 +126,8 @@ def _pool(scene: Scene, workers: int) -> Iterator[ProcessPoolExecutor]:
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_process, (bare,))
     try:
         with _one_thread_each(), _no_interrupt():
-            pool.submit(int)  # starts all processes
+            for _ in range(workers):
+                pool.submit(int)  # starts a process, while none is idle yet
         yield pool
     except BaseException as error:
         for process in set(active_children()) - others:
