@@ -43,7 +43,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"], f"{NAME}.report": ["*.jinja"], f"{NAME}.ops": ["kernels/*.cu", "kernels/*.cuh"]},
+    package_data={NAME: ["py.typed"], f"{NAME}.report": ["*.jinja"], f"{NAME}.ops": ["kernels/*.cu*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (str(SHARE), ["package.xml"]),
