@@ -172,7 +172,7 @@ def test_each_pixel_takes_the_label_of_its_ray(lens: str, x: int, y: int, centre
     ]
     extent = np.array([placement.width, placement.height])
     if (cell < 0).any():
-        assert (wanted < 0.05).any() or (wanted > extent - 0.05).any()
+        assert (wanted < 0.15).any() or (wanted > extent - 0.15).any()
     else:
         middle = cell - [placement.left, placement.top] + 0.5
         # Over all pixels it is 0.53 at most, and 0.94 near the rim: rays between nodes are interpolated.
