@@ -48,7 +48,7 @@ from avperception.pipeline.lidar import LidarPipeline, LidarSettings
 from avperception.pipeline.network import Network
 from avperception.pipeline.stopwatch import Stopwatch
 from avperception.pipeline.tracker import Tracker, TrackerSettings
-from avperception.types import CameraModel, FusedResult
+from avperception.types import CameraModel, CameraResult, Float32, FusedResult
 
 MODELS = ("yolox_nano", "twinlitenet")
 FRAME = "000001"
@@ -122,13 +122,13 @@ class WholeFrame:
             found = self._tracker.update(found, STAMP_NS)
         with watch.stage("output messages"):
             result = FusedResult(STAMP_NS, "base_link", found, lidar, (camera,), ())
-            self._make_messages(result)
+            self._make_messages(camera, result)
         for name, milliseconds in {**watch.stage_ms, **camera.stage_ms, **lidar.stage_ms}.items():
             self.stages.setdefault(name, []).append(milliseconds)
 
-    def _make_messages(self, result: FusedResult) -> None:
-        camera = result.cameras[0]
-        detections_2d_message(camera)
+    def _make_messages(self, camera: CameraResult, result: FusedResult) -> None:
+        detections_2d_message(camera.detections, camera.stamp_ns, camera.frame_id)
+        assert camera.segmentation is not None
         image_message(camera.segmentation, "mono8")
         T_base_camera = np.linalg.inv(self._T_camera_base)
         lanes = [lane_on_ground(lane, self._model, T_base_camera, 60.0) for lane in camera.lanes]
@@ -138,7 +138,7 @@ class WholeFrame:
         labelled_cloud_message(result)
 
 
-def _cloud_message(points: np.ndarray) -> PointCloud2:
+def _cloud_message(points: Float32) -> PointCloud2:
     message = PointCloud2(height=1, width=len(points), point_step=16, row_step=16 * len(points))
     message.header = header_message(STAMP_NS, "lidar")
     message.fields = [

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 WIDTH, HEIGHT, STRIDES = 160, 96, (8, 16, 32)
@@ -25,7 +27,7 @@ def write_small_detector(folder: Path) -> Path:
     found[..., 4:] = -12.0  # logits of objectness and class
     found[0, places, 2:4] = np.log(SIDE / STRIDES[0])
     found[0, places, 4:] = 4.0
-    weights = {"found": found}
+    weights: dict[str, NDArray[Any]] = {"found": found}
     nodes, parts = [], []
     for stride in STRIDES:
         weights[f"w{stride}"] = np.full((values, 3, stride, stride), 1e-9, np.float32)

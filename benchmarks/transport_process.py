@@ -149,6 +149,7 @@ def main() -> None:
     import rclpy
     from rclpy.executors import ExternalShutdownException
     from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from rclpy.utilities import try_shutdown
     from sensor_msgs.msg import Image
 
     qos = QoSProfile(depth=5, reliability=ReliabilityPolicy[reliability.upper()])
@@ -163,7 +164,7 @@ def main() -> None:
         sys.exit(130)
     finally:
         node.destroy_node()
-        rclpy.try_shutdown()
+        try_shutdown()
 
 
 if __name__ == "__main__":
