@@ -126,6 +126,7 @@ def receiver(data: Any, seconds: float) -> None:
 
 def alone(data: Any, seconds: float) -> None:
     """The same pipeline on the same arrays at the same pace, on threads: no ROS."""
+    from avperception.nodes.memory import tune_malloc
     from avperception.pipeline.camera import CameraPipeline
     from avperception.pipeline.detector import DetectorSettings
     from avperception.pipeline.fusion import CameraView, FusionSettings, fuse
@@ -134,6 +135,7 @@ def alone(data: Any, seconds: float) -> None:
     from avperception.pipeline.tracker import Tracker, TrackerSettings
     from avperception.types import CameraDetections, CameraModel, Image, PointCloud
 
+    tune_malloc()  # as the node does: without, every large array costs page faults anew
     p = parameters()
     wanted = {role: Wanted(p[role]["model"], p[role]["precision"]) for role in ("detector", "segmenter")}
     networks = load_networks(
