@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,6 +19,12 @@ ROS_LOGS = tempfile.TemporaryDirectory(prefix="avperception-ros-log-")
 os.environ["ROS_LOG_DIR"] = ROS_LOGS.name
 if os.environ.get("ROS_DISTRO") == "humble":
     os.environ["ROS_LOCALHOST_ONLY"] = "1"
+
+# The same examples in every run, however slow: a suite that fails must fail again. Others are searched for by
+# `pytest --hypothesis-profile=search`.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None, print_blob=True)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")
