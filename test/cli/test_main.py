@@ -82,11 +82,11 @@ def test_ctrl_c_while_it_starts_is_no_traceback(after_s: float):
 def test_ctrl_c_that_a_library_makes_another_error_of_ends_like_any_other(made_of_it: str):
     """As an extension module does that is interrupted while it is imported; rclpy's is one."""
     script = (
-        "import os, signal\n"
+        "import signal\n"
         "from avperception.cli import application, main\n"
         "def app():\n"
         "    try:\n"
-        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
         "    except KeyboardInterrupt:\n"
         f"        raise {made_of_it} from None\n"
         "application.app = app\n"

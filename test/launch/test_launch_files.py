@@ -252,21 +252,21 @@ def test_ctrl_c_in_a_terminal_is_quiet_from_the_start(
 
 
 INTERRUPTED = """
-import os, signal
+import signal
 from launch import LaunchDescription, LaunchService
 from launch.actions import OpaqueFunction
 from avperception.nodes.launching import interrupt_between_steps
 
 def step(context):
     interrupt_between_steps()
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
     print("the step was done")
 
 service = LaunchService(noninteractive=True)
 service.include_launch_description(LaunchDescription([OpaqueFunction(function=step)]))
 service.run()
 try:
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
 except KeyboardInterrupt:
     print("the program was interrupted")
 """

@@ -76,17 +76,23 @@ def test_one_thing_at_a_time(bag: Path):
 
 
 @contextmanager
-def running(code: str, *arguments: str) -> Iterator[None]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "--ros-args", *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def running(code: str, log: Path, *arguments: str) -> Iterator[None]:
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, "--ros-args", *arguments], stdout=file, stderr=subprocess.STDOUT
+        )
     try:
         yield
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
+
+
+def said(view: "subprocess.Popen[str]", folder: Path) -> str:
+    view.kill()
+    texts = [file.read_text() for file in (folder / "node.log", folder / "player.log")]
+    sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
+    return "\n".join([*texts, view.communicate()[1], f"exit code {view.returncode}, files {sizes}"])
 
 
 def test_live(bag: Path, tmp_path: Path):
@@ -99,12 +105,13 @@ def test_live(bag: Path, tmp_path: Path):
     with ExitStack() as stack:
         node = ["-p", "use_sim_time:=true", "-p", "detector.model:=demo_detector"]
         node += ["-p", "segmenter.model:=demo_segmenter", "-r", "~/input/points:=/points", *remaps]
-        stack.enter_context(running(NODE, *node))
-        stack.enter_context(running(PLAYER, "-p", f"bag:={bag}", "-p", "loop:=true", "-p", "rate:=0.4"))
+        stack.enter_context(running(NODE, tmp_path / "node.log", *node))
+        player = ["-p", f"bag:={bag}", "-p", "loop:=true", "-p", "rate:=0.4"]
+        stack.enter_context(running(PLAYER, tmp_path / "player.log", *player))
         view = subprocess.Popen([*VIEW, "--live", "--save", str(file)], stderr=subprocess.PIPE, text=True)
         end = time.monotonic() + 90
         while not file.is_file() or file.stat().st_size < 3_000_000:
-            assert time.monotonic() < end and view.poll() is None, "nothing came"
+            assert time.monotonic() < end and view.poll() is None, said(view, tmp_path)
             time.sleep(0.2)
         view.send_signal(signal.SIGINT)
         _, errors = view.communicate(timeout=30)
