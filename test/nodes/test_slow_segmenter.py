@@ -27,8 +27,12 @@ from avperception.types import Float64
 
 SENSORS = default_rig(1)
 FRONT = SENSORS.cameras[0]
-FAILURE = EngineError("the network failed on purpose")
 STEP = SECOND // 10
+
+
+def failure() -> EngineError:
+    """A new one each time: an error that is kept keeps the frames it went through, and with them a node."""
+    return EngineError("the network failed on purpose")
 
 
 class Gate:
@@ -192,7 +196,7 @@ def test_3d_detections_come_while_the_segmenter_works(gates: Callable[[str], Gat
 
 def test_a_segmenter_that_fails_takes_no_detections_with_it(gates: Callable[[str], Gate], frame: Frame):
     gate = gates("segmenter")
-    gate.open(FAILURE, None)
+    gate.open(failure(), None)
     with Rig(BOTH) as rig:
         drive = start(rig, frame)
         for number in range(2):
@@ -215,7 +219,7 @@ def test_a_detector_that_fails_leaves_the_sweep_without_its_camera(
         drive.send_sweep(START)
         rig.spin_for(0.3)  # three times sync.timeout: what is being worked on is waited for
         assert not drive.fused
-        gate.open(FAILURE)
+        gate.open(failure())
         drive.spin_until(lambda: drive.fused)
         assert not drive.fused[0].detections
         assert drive.lost == {"network_failed": 1, "missing_front": 1}
@@ -248,7 +252,7 @@ def test_a_late_failure_leaves_the_same_image_of_the_next_lap_awaited(
         for stamp_ns in (START + STEP, START):
             drive.send_image(stamp_ns)
             drive.send_sweep(stamp_ns)
-        gate.open(FAILURE)  # of the first image; the second one's segmenter waits now
+        gate.open(failure())  # of the first image; the second one's segmenter waits now
         drive.spin_until(lambda: len(drive.fused) == 2)
         rig.spin_for(0.2)
         assert len(drive.fused) == 2 and not drive.masks, "the third sweep waits for its image"
