@@ -10,3 +10,10 @@ def own_corner(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     yield
     gc.collect()  # rclpy's lifecycle machine holds its node in a circle, which others still see
+
+
+@pytest.fixture(autouse=True, scope="module")
+def none_left() -> Iterator[None]:
+    """Let no node that a whole module shared be seen by the next one."""
+    yield
+    gc.collect()

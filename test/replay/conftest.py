@@ -16,6 +16,13 @@ def own_corner(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     gc.collect()  # rclpy's lifecycle machine holds its node in a circle, which others still see
 
 
+@pytest.fixture(autouse=True, scope="module")
+def none_left() -> Iterator[None]:
+    """Let no node that a whole module shared be seen by the next one."""
+    yield
+    gc.collect()
+
+
 @pytest.fixture(scope="session")
 def networks(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for AVPERCEPTION_MODELS with the shared networks."""
