@@ -141,10 +141,12 @@ class PerceptionNode(LifecycleNode):
         return super().on_shutdown(state)
 
     def destroy_node(self) -> None:
-        """Stop the threads before the node goes."""
+        """Stop the threads before the node goes; after this no other node sees it any more."""
         self._tear_down()
         self._jump_handle.unregister()
         super().destroy_node()
+        # rclpy keeps its state machine, and that the node, until a garbage collection that may never come.
+        self.__dict__.pop("_state_machine", None)
 
     # -- what others look at ----------------------------------------------------------------------
 

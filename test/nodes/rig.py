@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -53,9 +52,6 @@ class Rig:
         self.node.destroy_node()
         self.companion.destroy_node()
         rclpy.shutdown()
-        # rclpy's lifecycle machine holds its node in a circle: as long as that lives, the next test sees it.
-        del self.node, self.companion, self._executor
-        gc.collect()
 
     def start(self) -> Rig:
         """Configure and activate."""

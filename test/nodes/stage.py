@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -32,8 +31,6 @@ class Stage:
         while self._nodes:
             self._nodes.pop().destroy_node()
         rclpy.try_shutdown()
-        del self.companion, self._executor
-        gc.collect()
 
     def add(self, node: Any) -> Any:
         self._nodes.append(node)

@@ -29,10 +29,8 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 @pytest.fixture(scope="module")
 def long_road() -> Iterator[Road]:
     """One node for many bad messages."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        with start() as driver:
-            yield settled_road(driver)
+    with start() as driver:
+        yield settled_road(driver)
 
 
 def big(count: int) -> array[int]:

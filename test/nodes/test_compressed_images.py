@@ -27,10 +27,8 @@ def road() -> Iterator[Road]:
     """One node for many messages."""
     camera = CameraTopics("front", TOPIC, True, PLAN.cameras[0].info)
     plan = ReplayPlan((camera,), PLAN.points, PLAN.transforms, None)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        with ReplayDriver(plan, {**WITHOUT_NETWORKS, "front.transport": "compressed"}) as driver:
-            yield settled_road(driver)
+    with ReplayDriver(plan, {**WITHOUT_NETWORKS, "front.transport": "compressed"}) as driver:
+        yield settled_road(driver)
 
 
 def message(data: bytes, stamp_ns: int) -> CompressedImage:

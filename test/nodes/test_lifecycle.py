@@ -124,6 +124,15 @@ def test_destroying_an_active_node_ends_every_thread():
     assert not {"front", "lidar", "fusion"} & {thread.name for thread in threading.enumerate()}
 
 
+def test_a_destroyed_node_is_seen_no_more():
+    """Nobody who looks for a running one may find it, though a variable still holds it."""
+    with Rig() as rig:
+        rig.start()
+        rig.spin_until(lambda: "perception" in rig.companion.get_node_names())
+        rig.node.destroy_node()
+        rig.spin_until(lambda: "perception" not in rig.companion.get_node_names())
+
+
 @pytest.mark.parametrize("active", [True, False])
 def test_shutdown_from_any_state(active: bool):
     with Rig() as rig:

@@ -1,26 +1,10 @@
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from recorded import run_replay
 
 from avperception.bags import BagWriter, convert_kitti
-
-
-@pytest.fixture(autouse=True)
-def own_corner(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Undo what the replay driver does to its process: it shuts ROS off from all others."""
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    yield
-    gc.collect()  # rclpy's lifecycle machine holds its node in a circle, which others still see
-
-
-@pytest.fixture(autouse=True, scope="module")
-def none_left() -> Iterator[None]:
-    """Let no node that a whole module shared be seen by the next one."""
-    yield
-    gc.collect()
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +41,6 @@ def replayed(
             folders[number] = tmp_path_factory.mktemp("replayed")
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("AVPERCEPTION_MODELS", str(networks))
-                patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
                 run_replay(kitti_bag, folders[number])
         return folders[number]
 

@@ -144,9 +144,7 @@ def test_two_recordings_are_scored_together(truth: RecordedTruth) -> None:
 @pytest.fixture(scope="module")
 def evaluated(scene_bag: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     out = tmp_path_factory.mktemp("evaluated")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        return run([scene_bag], out, DEMO), out
+    return run([scene_bag], out, DEMO), out
 
 
 def test_the_packages_own_networks_see_their_world(evaluated: tuple[dict[str, Any], Path]) -> None:
