@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import Any
 
@@ -16,7 +17,7 @@ from avperception.pipeline.device.cuda import CudaDevice, CudaRunner
 from avperception.pipeline.device.cuda_errors import import_cupy
 from avperception.pipeline.device.cuda_graph import FrameGraph
 from avperception.pipeline.network import Network
-from avperception.types import CameraResult
+from avperception.types import CameraResult, Detections2D
 
 
 def make_pipeline(subject: Subject, device: Device, name: str = "camera") -> CameraPipeline:
@@ -33,11 +34,20 @@ def measure_frame(subject: Subject, device: Device) -> dict[str, Any]:
     """The whole frame from image to result, one at a time and overlapped, and its stages."""
     pipeline = make_pipeline(subject, device)
 
+    detections_ms: list[float] = []
+
     def process(number: int) -> CameraResult:
-        return pipeline.process(subject.image(number))
+        started = time.perf_counter_ns()
+
+        def note(detections: Detections2D) -> None:
+            detections_ms.append((time.perf_counter_ns() - started) / 1e6)
+
+        return pipeline.process(subject.image(number), note)
 
     times, steps = process_ms(process, subject.options)
     record: dict[str, Any] = {"image_to_result_ms": percentiles(times)}
+    if detections_ms:
+        record["image_to_detections_ms"] = percentiles(detections_ms[-subject.options.frames :])
     if isinstance(device, CudaDevice):
         record["host_steps_ms"] = {name: steps[name] for name in ("copy", "launch", "wait")}
     record["cpu_ms"] = round(cpu_ms(process, subject.options), 4)

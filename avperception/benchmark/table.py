@@ -35,6 +35,8 @@ def markdown(record: Mapping[str, Any]) -> str:
 
 def _frame_rows(record: Mapping[str, Any]) -> list[list[str]]:
     rows = [("image to result", record["image_to_result_ms"])]
+    if "image_to_detections_ms" in record:
+        rows.append(("image to detections", record["image_to_detections_ms"]))
     rows += [(f"of that, {name}", times) for name, times in record.get("host_steps_ms", {}).items()]
     if "whole_frame_ms" in record:
         rows += [

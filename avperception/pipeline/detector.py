@@ -55,7 +55,7 @@ class Detector:
                 boxes, scores, class_ids, self._settings.nms_threshold, CANDIDATE_CAPACITY
             )
             packed = ops.pack_detections(boxes, scores, class_ids, kept, placement, image.width, image.height)
-        frame.give(self.result, packed)
+        frame.give(self.result, packed, early=True)
 
     def unpack(self, packed: Float32, rectification: Rectification | None = None) -> Detections2D:
         """Give the detections that a frame brought back as one array, in pixels of the original image."""

@@ -70,6 +70,11 @@ def deliver(array: Array, addresses: Array, index: int) -> None:
     )
 
 
+def announce(flags: Array, index: int) -> None:
+    """Set `flags[index]`, a byte in pinned host memory, once all is done that is on the current stream."""
+    launch("announce", "announce", (1,), (1,), flags, index)
+
+
 def hold(milliseconds: float) -> None:
     """Keep the current stream busy, for the host to put on it meanwhile what is to run without gaps."""
     launch("hold", "hold", (1,), (1,), np.int64(1e6 * milliseconds))

@@ -89,6 +89,6 @@ class CpuFrame:
         for branch in branches:
             branch()
 
-    def give(self, name: str, array: NDArray[Any]) -> None:
-        """Deliver an array as one of the frame's results."""
+    def give(self, name: str, array: NDArray[Any], *, early: bool = False) -> None:
+        """Deliver an array as one of the frame's results, at once."""
         self._deliver(name, array)

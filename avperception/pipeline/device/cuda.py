@@ -15,18 +15,17 @@ from avperception.pipeline.device.cuda_errors import cuda_errors, import_cupy
 from avperception.pipeline.device.cuda_graph import FrameGraph
 from avperception.pipeline.device.cuda_jpeg import HOW_TO_INSTALL, JpegDecoder, NvImageCodec, probe
 from avperception.pipeline.device.cuda_sweep import CudaSweepRunner
+from avperception.pipeline.device.cuda_waiting import Patience
 from avperception.pipeline.device.device import Delivery, Work
 from avperception.pipeline.device.sweep import SweepWork
+from avperception.pipeline.stopwatch import Stopwatch
 from avperception.types import Array, Image
 
 FRAMES_AT_ONCE = 2
 """One frame is copied and uploaded while the one before is computed."""
 
-ASLEEP = 0.85
-"""The part of a frame's usual time on the GPU that the thread which waits for it sleeps through."""
-
-SHORTEST_SLEEP_S = 100e-6
-"""Below this a sleep costs more than it saves."""
+NOT_READY = 600
+"""cudaErrorNotReady."""
 
 _capturing = threading.Lock()
 """CUDA forbids to wait for a GPU, as each capture does at its start, while any stream of it is captured."""
@@ -90,7 +89,7 @@ class CudaRunner:
         self._device = device
         self._stream = self._cupy.cuda.Stream(non_blocking=True)
         self._done = self._cupy.cuda.Event(disable_timing=True)
-        self._typical_s = 0.0
+        self._whole, self._early = Patience(), Patience()
         self._launched_s = 0.0
         self._layout: Hashable = None
         self.graph: FrameGraph | None = None
@@ -114,32 +113,37 @@ class CudaRunner:
         self._pending = (deliver, results, started_ns)
 
     def wait(self) -> Mapping[str, float]:
-        """Wait without holding Python's lock, then deliver."""
+        """Wait without holding Python's lock, and deliver what is there."""
         if self._pending is None or self.graph is None:
             return {}
         (deliver, results, started_ns), self._pending = self._pending, None
+        graph, wait = self.graph, Stopwatch()
         with cuda_errors(self._cupy):
-            waiting_ns = time.perf_counter_ns()
-            self._await_end()
-            stage_ms = self.graph.stage_ms()
-        stage_ms["wait"] = (time.perf_counter_ns() - waiting_ns) / 1e6
+            try:
+                for name in graph.early_results:
+                    with wait.stage("wait"):
+                        self._await_arrival(graph, name)
+                    deliver(name, results.pop(name))
+            finally:  # nothing of this frame may run any more when the next one begins
+                with wait.stage("wait"):
+                    self._await_end()
+            stage_ms = {**graph.stage_ms(), **wait.stage_ms}
         stage_ms["gpu"] = (time.perf_counter_ns() - started_ns) / 1e6
         for name, result in results.items():
             deliver(name, result)
         return stage_ms
 
-    def _await_end(self) -> None:
-        """Sleep for the better part of what a frame takes, then ask until it is done.
+    def _await_arrival(self, graph: FrameGraph, name: str) -> None:
+        # A GPU that is lost announces nothing, but is not at work either: the wait for the end raises then.
+        self._early.look_until(lambda: graph.has_arrived(name) or not self._is_at_work(), self._launched_s)
 
-        CUDA's own sleep wakes up 0.1 ms late (H200), and to ask all the time would cost a core.
-        """
-        remaining_s = ASLEEP * self._typical_s - (time.perf_counter() - self._launched_s)
-        if remaining_s > SHORTEST_SLEEP_S:
-            time.sleep(remaining_s)
+    def _is_at_work(self) -> bool:
+        return bool(self._cupy.cuda.runtime.eventQuery(self._done.ptr) == NOT_READY)
+
+    def _await_end(self) -> None:
+        self._whole.sleep(self._launched_s)
         self._done.synchronize()
-        took_s = time.perf_counter() - self._launched_s
-        # Downward at once, upward slowly: one late frame must not make the next ones late.
-        self._typical_s = min(took_s, 1.1 * self._typical_s) if self._typical_s else took_s
+        self._whole.learn(self._launched_s)
 
     def _capture(self, image: Image, layout: Hashable) -> None:
         ops, work, stream = self._device.ops, self._work, self._stream

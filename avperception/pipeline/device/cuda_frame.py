@@ -44,6 +44,7 @@ class CudaFrame:
     """Puts work on CuPy's current stream and those forked from it; `results` are the arrays given.
 
     `addresses` on the device say where on the host each result goes; without them none is brought there.
+    Of `early` results, given by their numbers, `arrivals` tells the host: one flag a result.
     """
 
     cupy: Any
@@ -51,8 +52,10 @@ class CudaFrame:
     image: Image
     branches: Branches
     addresses: Array | None = None
+    arrivals: Array | None = None
     timed: bool = False
     results: dict[str, Array] = field(default_factory=dict)
+    early: dict[str, int] = field(default_factory=dict)
     rows_read: NDArray[np.int64] | None = field(default_factory=lambda: np.zeros(0, np.int64))
     _stages: list[tuple[str, Any, Any]] = field(default_factory=list)
     _events: list[Any] = field(default_factory=list)
@@ -93,12 +96,17 @@ class CudaFrame:
         for end in ends:
             main.wait_event(end)
 
-    def give(self, name: str, array: Array) -> None:
+    def give(self, name: str, array: Array, *, early: bool = False) -> None:
         """Write an array to the host, to the address that this frame has for it."""
+        number = len(self.results)
         if self.addresses is not None:
             with self.stage("deliver"):
-                self.ops.deliver(array, self.addresses, len(self.results))
+                self.ops.deliver(array, self.addresses, number)
+                if early:
+                    self.ops.announce(self.arrivals, number)
         self.results[name] = array
+        if early:
+            self.early[name] = number
 
     def stage_ms(self) -> dict[str, float]:
         """Milliseconds on the GPU by stage, after the frame; those of one name are added up."""

@@ -25,6 +25,8 @@ HEADER_BYTES = 256
 A graph's own addresses are fixed, while the host may hold on to the results of many frames.
 """
 
+MOST_RESULTS = HEADER_BYTES // 8
+
 WORTH_LEAVING_OUT = 0.9
 """The part of an image's rows up to which the others are left out; a copy row by row is a little slower."""
 
@@ -57,6 +59,7 @@ class FrameGraph:
         self._frame: CudaFrame | None = None
         self.memory = GraphMemory(cupy, stream)
         self._inbox: Inbox | None = None
+        self._arrivals: Inbox | None = None
         self._decoder = decoder
         self._template = without_pixels(image) if decoder is None else decoder.form(image)
         self._shape = stored_shape(self._template)
@@ -69,7 +72,7 @@ class FrameGraph:
         self._mapped = False
 
     def __del__(self) -> None:
-        self._graph = self._frame = self._inbox = self._image = self._places = None
+        self._graph = self._frame = self._inbox = self._arrivals = self._image = self._places = None
         self.memory.free()
 
     def prepare(self, *, capture: bool, mapped: bool) -> None:
@@ -77,6 +80,7 @@ class FrameGraph:
         self._mapped = mapped
         self._cupy.cuda.Device().synchronize()  # what was set up on other streams is there
         with self.memory.working():
+            self._arrivals = self.memory.inbox(MOST_RESULTS, mapped=True)
             self._allocate(self._shape[0])
             self._enqueue(deliver=False, timed=False)
             self.stream.synchronize()
@@ -94,6 +98,8 @@ class FrameGraph:
         finally:
             cupy.cuda.nvtx.RangePop()
         results = self._host_arrays()
+        assert self._arrivals is not None
+        self._arrivals.host[:] = 0
         if self._graph is not None:
             start_ns = time.perf_counter_ns()
             self._graph.launch(self.stream)
@@ -126,6 +132,18 @@ class FrameGraph:
         self._graph.launch(self.stream)
 
     @property
+    def early_results(self) -> tuple[str, ...]:
+        """The results that come before others of their frame."""
+        if self._frame is None or len(self._frame.results) == 1:
+            return ()
+        return tuple(self._frame.early)
+
+    def has_arrived(self, name: str) -> bool:
+        """Whether an early result of the frame launched last is in the host's memory."""
+        assert self._frame is not None and self._arrivals is not None
+        return bool(self._arrivals.host[self._frame.early[name]])
+
+    @property
     def upload_bytes(self) -> int:
         """What a frame brings to the GPU."""
         assert self._inbox is not None
@@ -149,7 +167,8 @@ class FrameGraph:
         image = replace(self._template, data=self._image)
         if self._places is not None:
             image = self._ops.PartialImage(**{**vars(image), "places": self._places})
-        frame = CudaFrame(self._cupy, self._ops, image, self._branches, addresses, timed)
+        arrivals = self._arrivals.device if self._arrivals else None
+        frame = CudaFrame(self._cupy, self._ops, image, self._branches, addresses, arrivals, timed)
         if timed:
             self._ops.hold(ENQUEUED_WITHIN_MS)
         with frame.stage("upload"):

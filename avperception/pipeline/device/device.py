@@ -53,8 +53,8 @@ class Frame(Protocol):
         """
         ...
 
-    def give(self, name: str, array: Array) -> None:
-        """Bring an array to the host as one of the frame's results."""
+    def give(self, name: str, array: Array, *, early: bool = False) -> None:
+        """Bring an array to the host as one of the frame's results; an `early` one waits for no other."""
         ...
 
 
