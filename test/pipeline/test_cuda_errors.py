@@ -34,6 +34,10 @@ class CUDARuntimeError(RuntimeError):
     """As CuPy's."""
 
 
+class CUDADriverError(RuntimeError):
+    """As CuPy's."""
+
+
 class OutOfMemoryError(MemoryError):
     """As CuPy's."""
 
@@ -53,7 +57,10 @@ def cupy_whose(*, device_count: Exception | int = 1, nvrtc: Exception | tuple[in
     )
     memory = SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
     compiler = SimpleNamespace(getVersion=lambda: answer(nvrtc))
-    return SimpleNamespace(cuda=SimpleNamespace(runtime=runtime, memory=memory, nvrtc=compiler))
+    driver = SimpleNamespace(CUDADriverError=CUDADriverError)
+    return SimpleNamespace(
+        cuda=SimpleNamespace(runtime=runtime, driver=driver, memory=memory, nvrtc=compiler)
+    )
 
 
 def refusal(monkeypatch: pytest.MonkeyPatch, cupy: Any) -> str:
@@ -129,6 +136,7 @@ def test_a_usable_cupy_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         OutOfMemoryError("Out of memory allocating 6,220,800 bytes (allocated so far: 512 bytes)."),
         CUDARuntimeError("cudaErrorMemoryAllocation: out of memory"),
+        CUDADriverError("CUDA_ERROR_OUT_OF_MEMORY: out of memory"),
     ],
 )
 def test_too_little_memory_is_said_with_the_figures(error: Exception) -> None:
@@ -140,6 +148,8 @@ def test_too_little_memory_is_said_with_the_figures(error: Exception) -> None:
 def test_a_lost_gpu_is_told_from_an_error_that_passes() -> None:
     with pytest.raises(GpuLostError, match="start it again"), cuda_errors(cupy_whose()):
         raise CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered")
+    with pytest.raises(GpuLostError, match="start it again"), cuda_errors(cupy_whose()):
+        raise CUDADriverError("CUDA_ERROR_LAUNCH_FAILED: unspecified launch failure")
     with pytest.raises(EngineError) as error, cuda_errors(cupy_whose()):
         raise CUDARuntimeError("cudaErrorInvalidValue: invalid\nargument")
     assert not isinstance(error.value, GpuLostError)

@@ -15,7 +15,7 @@ from avperception.pipeline.device.cuda_errors import cuda_errors, import_cupy
 from avperception.pipeline.device.cuda_graph import FrameGraph
 from avperception.pipeline.device.cuda_jpeg import HOW_TO_INSTALL, JpegDecoder, NvImageCodec, probe
 from avperception.pipeline.device.cuda_sweep import CudaSweepRunner
-from avperception.pipeline.device.cuda_waiting import Patience
+from avperception.pipeline.device.cuda_waiting import Patience, look
 from avperception.pipeline.device.device import Delivery, Work
 from avperception.pipeline.device.sweep import SweepWork
 from avperception.pipeline.stopwatch import Stopwatch
@@ -24,8 +24,8 @@ from avperception.types import Array, Image
 FRAMES_AT_ONCE = 2
 """One frame is copied and uploaded while the one before is computed."""
 
-NOT_READY = 600
-"""cudaErrorNotReady."""
+LONGEST_LOOK_S = 1.0
+"""An early result that is not there by then is waited for with the rest."""
 
 _capturing = threading.Lock()
 """CUDA forbids to wait for a GPU, as each capture does at its start, while any stream of it is captured."""
@@ -134,16 +134,12 @@ class CudaRunner:
         return stage_ms
 
     def _await_arrival(self, graph: FrameGraph, name: str) -> None:
-        # A GPU that is lost announces nothing, but is not at work either: the wait for the end raises then.
-        self._early.look_until(lambda: graph.has_arrived(name) or not self._is_at_work(), self._launched_s)
-
-    def _is_at_work(self) -> bool:
-        return bool(self._cupy.cuda.runtime.eventQuery(self._done.ptr) == NOT_READY)
+        self._early.wait(self._launched_s, lambda: look(lambda: graph.has_arrived(name), LONGEST_LOOK_S))
+        if not graph.has_arrived(name):
+            self._done.synchronize()  # a GPU that is lost announces nothing: this raises
 
     def _await_end(self) -> None:
-        self._whole.sleep(self._launched_s)
-        self._done.synchronize()
-        self._whole.learn(self._launched_s)
+        self._whole.wait(self._launched_s, self._done.synchronize)
 
     def _capture(self, image: Image, layout: Hashable) -> None:
         ops, work, stream = self._device.ops, self._work, self._stream
@@ -153,6 +149,7 @@ class CudaRunner:
             graph = FrameGraph(self._cupy, ops, work, image, stream, self._decoder_of(image))
             graph.prepare(capture=self._device.graphs, mapped=self._device.mapped)
         self.graph, self._layout = graph, layout
+        self._whole, self._early = Patience(), Patience()
         self.captures += 1
 
     def _decoder_of(self, image: Image) -> JpegDecoder | None:

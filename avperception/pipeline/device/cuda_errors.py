@@ -19,10 +19,28 @@ _LOST = (
     "cudaErrorLaunchTimeout",
     "cudaErrorECCUncorrectable",
     "cudaErrorAssert",
+    "cudaErrorExternalDevice",
+    "cudaErrorNvlinkUncorrectable",
+    "cudaErrorContained",
+    "cudaErrorUnknown",
+    "CUDA_ERROR_ILLEGAL_ADDRESS",
+    "CUDA_ERROR_LAUNCH_FAILED",
+    "CUDA_ERROR_HARDWARE_STACK_ERROR",
+    "CUDA_ERROR_ILLEGAL_INSTRUCTION",
+    "CUDA_ERROR_MISALIGNED_ADDRESS",
+    "CUDA_ERROR_INVALID_ADDRESS_SPACE",
+    "CUDA_ERROR_INVALID_PC",
+    "CUDA_ERROR_LAUNCH_TIMEOUT",
+    "CUDA_ERROR_ECC_UNCORRECTABLE",
+    "CUDA_ERROR_ASSERT",
+    "CUDA_ERROR_EXTERNAL_DEVICE",
+    "CUDA_ERROR_NVLINK_UNCORRECTABLE",
+    "CUDA_ERROR_CONTAINED",
+    "CUDA_ERROR_UNKNOWN",
 )
-"""After one of these every call of the process fails (CUDA Runtime API, `cudaError_t`)."""
+"""After one of these every call of the process fails (`cudaError_t` and `CUresult` of the two CUDA APIs)."""
 
-_OUT_OF_MEMORY = "cudaErrorMemoryAllocation"
+_OUT_OF_MEMORY = ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY")
 
 
 def import_cupy() -> Any:
@@ -57,11 +75,16 @@ def cuda_errors(cupy: Any) -> Iterator[None]:
     """Turn CuPy's errors into EngineError, or GpuLostError when nothing works any more."""
     try:
         yield
-    except (cupy.cuda.memory.OutOfMemoryError, cupy.cuda.runtime.CUDARuntimeError) as error:
+    except (
+        cupy.cuda.memory.OutOfMemoryError,
+        cupy.cuda.runtime.CUDARuntimeError,
+        cupy.cuda.driver.CUDADriverError,  # of a kernel's launch and of the loading of its module
+    ) as error:
         text = " ".join(str(error).split())
         if any(name in text for name in _LOST):
             raise GpuLostError(f"the GPU is lost to this process ({text}): start it again") from error
-        if isinstance(error, cupy.cuda.memory.OutOfMemoryError) or _OUT_OF_MEMORY in text:
+        is_too_small = any(name in text for name in _OUT_OF_MEMORY)
+        if is_too_small or isinstance(error, cupy.cuda.memory.OutOfMemoryError):
             free, total = cupy.cuda.runtime.memGetInfo()
             raise EngineError(
                 f"the GPU has no memory left for a frame ({text}): {free >> 20} of {total >> 20} MiB are "

@@ -75,6 +75,7 @@ class CudaObjects:
                 self.overflow += listed - room
                 return graph
             points = min(max(2 * points, 1 << listed.bit_length()), MAX_POINTS)
+            del graph  # its buffers go before larger ones are made
 
     def _packed_lenses(self, views: Sequence[CameraView]) -> Float64:
         """Pack the cameras and their places for the GPU (C, 42); a lens that did not change is known."""

@@ -1,4 +1,4 @@
-"""How a host's thread waits for a GPU: it sleeps through the better part and looks often at the end."""
+"""How a host's thread waits for a GPU: it sleeps through the better part and is awake at the end."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ ASLEEP = 0.85
 
 SHORTEST_SLEEP_S = 100e-6
 """Below this a sleep costs more than it saves."""
+
+AT_ONCE_S = 30e-6
+"""What is waited for no longer than this was there before."""
 
 LOOK_PERIOD_S = 20e-6
 """Between two looks; the kernel adds about 60 microseconds of its own."""
@@ -24,21 +27,32 @@ class Patience:
     def __init__(self) -> None:
         self._typical_s = 0.0
 
-    def sleep(self, begun_s: float) -> None:
-        """Sleep for the better part of the usual time since it began (`time.perf_counter`)."""
+    def wait(self, begun_s: float, finish: Callable[[], object]) -> None:
+        """Sleep for the better part, then let `finish` wait; it began at `begun_s` (`time.perf_counter`)."""
+        has_slept = self._sleep(begun_s)
+        awake_s = time.perf_counter()
+        finish()
+        end_s = time.perf_counter()
+        took_s = end_s - begun_s
+        if end_s - awake_s > AT_ONCE_S:
+            # Downward at once, upward slowly: one late frame must not make the next ones late.
+            self._typical_s = min(took_s, 1.1 * self._typical_s) if self._typical_s else took_s
+        elif has_slept:
+            self._typical_s = 0.0  # it has become faster: the next is waited for awake, and timed
+        else:  # who comes late does not know how long it took, but that it took no longer
+            self._typical_s = min(self._typical_s, took_s)
+
+    def _sleep(self, begun_s: float) -> bool:
+        """Sleep for the better part of the usual time, if that is worth it."""
         remaining_s = ASLEEP * self._typical_s - (time.perf_counter() - begun_s)
-        if remaining_s > SHORTEST_SLEEP_S:
-            time.sleep(remaining_s)
+        if remaining_s <= SHORTEST_SLEEP_S:
+            return False
+        time.sleep(remaining_s)
+        return True
 
-    def learn(self, begun_s: float) -> None:
-        """Note that it is there now."""
-        took_s = time.perf_counter() - begun_s
-        # Downward at once, upward slowly: one late frame must not make the next ones late.
-        self._typical_s = min(took_s, 1.1 * self._typical_s) if self._typical_s else took_s
 
-    def look_until(self, is_there: Callable[[], bool], begun_s: float) -> None:
-        """Wait until it is there, without a call of CUDA and without the processor."""
-        self.sleep(begun_s)
-        while not is_there():
-            time.sleep(LOOK_PERIOD_S)
-        self.learn(begun_s)
+def look(is_there: Callable[[], bool], limit_s: float) -> None:
+    """Look again and again whether it is there, with naps in between, for no longer than `limit_s`."""
+    end_s = time.perf_counter() + limit_s
+    while not is_there() and time.perf_counter() < end_s:
+        time.sleep(LOOK_PERIOD_S)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -52,8 +52,11 @@ class GraphMemory:
         self._stream.begin_capture()
         try:
             enqueue()
-        finally:
-            graph = self._stream.end_capture()
+        except BaseException:
+            with suppress(Exception):  # what is half captured cannot end well, and would hide the reason
+                self._stream.end_capture()
+            raise
+        graph = self._stream.end_capture()
         graph.upload(self._stream)
         self._stream.synchronize()
         return graph
