@@ -34,6 +34,7 @@ from avperception.engines.precision.request import (
     PrecisionReport,
     PrecisionRequest,
 )
+from avperception.engines.precision.rewriting import rewrite_for_tensor_cores
 from avperception.engines.precision.samples import NOISE_IMAGES, InputMaker, noise_images
 from avperception.errors import ConfigurationError, EngineError, require_one_of
 from avperception.types import Image
@@ -80,9 +81,12 @@ class Preparation:
         self._source = source
         self._request = request
         self._progress = progress
-        self._model = model
+        self._given = self._model = model
+        self._changes: tuple[str, ...] = ()
         if request.precision == "int8":
             self._model = raise_opset(source, model, QDQ_OPSET)
+        else:
+            self._model, self._changes = rewrite_for_tensor_cores(model)
         self._make_input = InputMaker(request.card, self._model, source)
 
     def fp16(self) -> tuple[ModelProto, PrecisionReport]:
@@ -92,7 +96,7 @@ class Preparation:
         _refuse_non_finite(self._source, verdict)
         half, verdict, notes = self._with_finer_weights(islands, half, verdict, judge)
         report = self._report(islands, verdict, _metric_result(judge, verdict, None, None))
-        return half, replace(report, notes=(*report.notes, *notes))
+        return half, replace(report, notes=(*report.notes, *self._changes, *notes))
 
     def _with_finer_weights(
         self, islands: tuple[LayerException, ...], half: ModelProto, verdict: Verdict, judge: Judge
@@ -182,7 +186,7 @@ class Preparation:
         self._progress(stage, 0, len(judged))
         arrays: list[NDArray[Any]] = list(self._make_input.all(self._images(judged)))
         metric = task_metric(self._request.card, self._make_input.size) if self._calibration else None
-        judge = Judge(self._model, self._make_input.name, arrays, metric)
+        judge = Judge(self._given, self._make_input.name, arrays, metric)
         self._progress(stage, len(judged), len(judged))
         return judge
 
