@@ -102,7 +102,11 @@ class TensorrtEngine:
                 reason += (
                     f": {flavour()} may have TF32 kernels only for a layer of it, build it with `--tf32`"
                 )
-            raise EngineError(f"{self._path}: no execution context can be made: {reason}")
+            free, total = self._cupy.cuda.runtime.memGetInfo()
+            raise EngineError(
+                f"{self._path}: no execution context can be made: {reason} "
+                f"({free >> 20} of {total >> 20} MiB of the GPU's memory are free)"
+            )
         return context
 
     def _with_output_shapes(self) -> list[TensorSpec]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
+from pathlib import Path
+
+import pytest
 
 from avperception.pipeline.device.cuda_waiting import Patience, look
 
@@ -60,3 +65,19 @@ def test_it_looks_until_it_is_there_or_the_limit_is_over() -> None:
     begun_s = time.perf_counter()
     look(lambda: False, 0.1)
     assert 0.1 <= time.perf_counter() - begun_s < 5.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the slack of timers is Linux's")
+def test_a_thread_that_waits_is_woken_on_time() -> None:
+    found: list[int] = []
+
+    def work() -> None:
+        slack_ns = Path(f"/proc/{threading.get_native_id()}/timerslack_ns")
+        slack_ns.write_text("50000")  # Linux's own, whatever this thread was given by the one that made it
+        wait(Patience(), 0.0)
+        found.append(int(slack_ns.read_text()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [1]
