@@ -36,6 +36,7 @@ def measure_onnxruntime_cuda(subject: Subject) -> dict[str, Any] | str:
 
     if CUDA_PROVIDER not in onnxruntime.get_available_providers():
         return NOT_MEASURED + f"this onnxruntime {onnxruntime.__version__} has no {CUDA_PROVIDER}"
+    onnxruntime.preload_dlls()  # CUDA and cuDNN of Python packages are on no search path
     networks = {
         role: Network(network.card, OnnxRuntimeEngine(locate(network.card), provider=CUDA_PROVIDER))
         for role, network in subject.networks.items()
