@@ -109,7 +109,7 @@ def test_the_last_run_that_a_row_may_have(gpu: Any, cupy: Any, first: int) -> No
 
 @pytest.mark.parametrize("seed", range(6))
 def test_more_open_lines_than_a_warp_has_threads(gpu: Any, cupy: Any, seed: int) -> None:
-    """Of 66 columns half a reach apart rows show some: with seed 0 every fourth, by turns two sets of them."""
+    """Of 66 columns half a reach apart rows show some; with seed 0 one of two sets that are out of reach."""
     rng = np.random.default_rng(seed)
     width, rows = 3300, []
     for sample in range(96):
