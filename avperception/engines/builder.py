@@ -165,6 +165,8 @@ def _prepare(request: BuildRequest, network: Path, prepared: Path, progress: Pro
             keep_fp16=request.keep_fp16,
             max_drop=request.max_drop,
             card=request.card,
+            # A DLA has no shuffle, and 2:4 weights are a pattern along the channels as they are.
+            rewrite=request.options.dla_core is None and not request.options.sparse,
         ),
         lambda stage, done, total: progress(stage, done / max(total, 1)),
     )

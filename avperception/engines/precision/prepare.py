@@ -85,7 +85,7 @@ class Preparation:
         self._changes: tuple[str, ...] = ()
         if request.precision == "int8":
             self._model = raise_opset(source, model, QDQ_OPSET)
-        else:
+        elif request.rewrite:
             self._model, self._changes = rewrite_for_tensor_cores(model)
         self._make_input = InputMaker(request.card, self._model, source)
 

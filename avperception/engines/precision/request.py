@@ -23,7 +23,8 @@ class PrecisionRequest:
     `percentile`. `calibration` holds the images: int8 needs it; fp16 uses it, where it is given, to see
     which values overflow, and noise else. Nodes whose name one of the regular expressions `keep_fp16`
     matches whole are left out of int8. `max_drop` is the largest loss of the task's metric that is
-    allowed, as a share (0.01 is 1 %): with it, nodes are left out of int8 until it is held.
+    allowed, as a share (0.01 is 1 %): with it, nodes are left out of int8 until it is held. Without
+    `rewrite` fp16 keeps the form of the network, which tensor cores may be slow at.
     """
 
     precision: Precision
@@ -32,6 +33,7 @@ class PrecisionRequest:
     keep_fp16: tuple[str, ...]
     max_drop: float | None
     card: ModelCard
+    rewrite: bool = True
 
 
 @dataclass(frozen=True)

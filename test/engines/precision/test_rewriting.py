@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from test_fp16 import to_fp16
 
+from avperception.engines.precision import PrecisionRequest, prepare_onnx
 from avperception.engines.precision.judge import run_network
 from avperception.engines.precision.network_file import load_network
 from avperception.engines.precision.rewriting import rewrite_for_tensor_cores
@@ -259,3 +260,12 @@ def test_what_was_rewritten_stands_in_the_report(
     report = to_fp16(twinlitenet, tmp_path / "half.onnx", twinlitenet_card, None)
     (note,) = [note for note in report.notes if note.startswith("for tensor cores")]
     assert "6 transposed convolutions" in note and "2 average poolings" in note
+
+
+def test_the_form_stays_where_that_is_wanted(
+    twinlitenet: Path, twinlitenet_card: ModelCard, tmp_path: Path
+) -> None:
+    request = PrecisionRequest("fp16", "max", None, (), None, twinlitenet_card, rewrite=False)
+    report = prepare_onnx(twinlitenet, tmp_path / "half.onnx", request, lambda stage, done, total: None)
+    assert not [note for note in report.notes if note.startswith("for tensor cores")]
+    assert "ConvTranspose" in operators(onnx.load(str(tmp_path / "half.onnx")))
