@@ -242,8 +242,8 @@ extern "C" __global__ void trace_lanes(const float4* __restrict__ runs, int rows
         bool is_left = lane < good && (other < first || (other == first && lane < i));
         float2* target = lines + __popc(__ballot_sync(ALL, is_left)) * (1 + rows);
         if (lane == 0) target[0] = make_float2(float(count), 0.0f);
-        for (int k = 0; k < MAX_ROWS; k += 32) {
-            if (k + lane < count) target[1 + k + lane] = points[line * rows + k + lane];
-        }
+        float2 own[MAX_ROWS / 32];  // all of a line are asked for before the first is waited for
+        for (int k = 0; k < MAX_ROWS; k += 32) if (k + lane < count) own[k / 32] = points[line * rows + k + lane];
+        for (int k = 0; k < MAX_ROWS; k += 32) if (k + lane < count) target[1 + k + lane] = own[k / 32];
     }
 }
