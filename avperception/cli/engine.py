@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from avperception.cli.engine_tables import (
     check_table,
     console,
+    drop_text,
     exceptions_table,
     layer_table,
     list_table,
@@ -121,6 +122,8 @@ def _say_built(result: BuildResult) -> None:
         console().print(sensitivity_table(result.report))
     if result.report.exceptions:
         console().print(exceptions_table(result.report))
+    if text := drop_text(result.report):
+        typer.echo(text)
     for note in result.report.notes:
         typer.echo(f"note: {note}")
     for advice in manifest.build.advice:

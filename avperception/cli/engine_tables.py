@@ -70,6 +70,27 @@ def sensitivity_table(report: PrecisionReport) -> Table:
     return table
 
 
+LARGE_DROP = 0.02
+"""A drop of the task's metric from which on a build says what to do about it."""
+
+
+def drop_text(report: PrecisionReport) -> str:
+    """What the precision costs on the calibration images, in a line; empty if nothing could be measured."""
+    found = report.metric
+    if found is None:
+        return ""
+    text = (
+        f"drop of {found.metric}, FP32's results as truth: {found.search:.2%} on {found.search_images} images"
+    )
+    if found.held_out is not None:
+        text += f", {found.held_out:.2%} on {found.held_out_images} held out"
+    if found.held_out_bound is not None:
+        text += f" (19 times of 20 below {found.held_out_bound:.2%} on others of the kind)"
+    if report.precision == "int8" and found.search > LARGE_DROP and not report.table:
+        text += ": another --calibrator may lose less, `--max-drop 1%` leaves out of int8 what costs most"
+    return text
+
+
 def exceptions_table(report: PrecisionReport) -> Table:
     """The layers that are not in the precision asked for."""
     table = Table("layer", "precision", "reason", box=None, header_style="bold")

@@ -17,7 +17,7 @@ from avperception.errors import EngineError
 
 @dataclass(frozen=True)
 class Verdict:
-    """`drop` of the task's metric as a share, None if it cannot be measured.
+    """`drop` of the task's metric as a share, and its bootstrap's `bound`; None if they cannot be measured.
 
     `error` maps each output to its largest absolute difference over the largest absolute FP32 value,
     `noise` is the mean over the outputs of the root mean square of the difference over that of FP32.
@@ -26,14 +26,22 @@ class Verdict:
     drop: float | None
     error: dict[str, float]
     noise: float
+    bound: float | None = None
 
 
 class Judge:
-    """Holds some inputs and the FP32 network's outputs for them."""
+    """Holds some inputs and the FP32 network's outputs for them; `bounded` verdicts have a bound too."""
 
     def __init__(
-        self, model: ModelProto, input_name: str, inputs: Sequence[NDArray[Any]], metric: TaskMetric | None
+        self,
+        model: ModelProto,
+        input_name: str,
+        inputs: Sequence[NDArray[Any]],
+        metric: TaskMetric | None,
+        *,
+        bounded: bool = False,
     ) -> None:
+        self._bounded = bounded
         self._input_name = input_name
         self._inputs = inputs
         self._metric = metric
@@ -59,13 +67,14 @@ class Judge:
     def __call__(self, model: ModelProto) -> Verdict:
         """Run a converted network on all images; raises EngineError if it does not run."""
         outputs = list(run_network(model, self._input_name, self._inputs))
-        drop = self._metric.drop(outputs) if self._metric and self._metric.measurable else None
+        metric = self._metric if self.measurable else None
         names = list(self._references[0]) if self._references else []
         pairs = list(zip(self._references, outputs, strict=True))
         return Verdict(
-            drop,
+            metric.drop(outputs) if metric else None,
             {name: _largest_error([(a[name], b[name]) for a, b in pairs]) for name in names},
             float(np.mean([_noise([(a[name], b[name]) for a, b in pairs]) for name in names])),
+            metric.drop_bound(outputs) if metric and self._bounded else None,
         )
 
 

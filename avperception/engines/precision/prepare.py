@@ -124,7 +124,9 @@ class Preparation:
         chosen = self._all[::2] if searching else self._all
         search = self._judge("running FP32", chosen)
         islands, _, _ = self._islands(chosen, search)
-        held_out = self._judge("running FP32 on held-out images", self._all[1::2]) if searching else None
+        held_out = None
+        if searching:
+            held_out = self._judge("running FP32 on held-out images", self._all[1::2], bounded=True)
         network = IntegerNetwork(self._model, islands, request.keep_fp16)
         network.calibrate(
             request.calibrator,
@@ -181,12 +183,12 @@ class Preparation:
         self._progress("comparing FP16 with FP32", 1, 1)
         return half, verdict
 
-    def _judge(self, stage: str, positions: range) -> Judge:
+    def _judge(self, stage: str, positions: range, *, bounded: bool = False) -> Judge:
         judged = _spread(positions, JUDGED_IMAGES)
         self._progress(stage, 0, len(judged))
         arrays: list[NDArray[Any]] = list(self._make_input.all(self._images(judged)))
         metric = task_metric(self._request.card, self._make_input.size) if self._calibration else None
-        judge = Judge(self._given, self._make_input.name, arrays, metric)
+        judge = Judge(self._given, self._make_input.name, arrays, metric, bounded=bounded)
         self._progress(stage, len(judged), len(judged))
         return judge
 
@@ -293,4 +295,5 @@ def _metric_result(
         round(held.drop, 5) if held and held.drop is not None else None,
         judge.images,
         held_judge.images if held_judge else 0,
+        round(held.bound, 5) if held and held.bound is not None else None,
     )

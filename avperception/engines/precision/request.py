@@ -68,6 +68,7 @@ class MetricResult:
     held_out: float | None
     search_images: int
     held_out_images: int
+    held_out_bound: float | None = None
 
 
 @dataclass(frozen=True)
