@@ -98,12 +98,14 @@ class DetectionAgreement:
 
     def drop(self, outputs: Sequence[Outputs]) -> float:
         """1 - AP50 over all images."""
-        return _detection_drop(self._tallies(outputs))
+        return detection_drop(self._tallies(outputs))
 
     def drop_bound(self, outputs: Sequence[Outputs]) -> float:
         """The bootstrap's bound of the drop."""
         tallies = self._tallies(outputs)
-        return _bound(len(tallies), lambda drawn: _detection_drop([tallies[index] for index in drawn]))
+        return bootstrap_bound(
+            len(tallies), lambda drawn: detection_drop([tallies[index] for index in drawn])
+        )
 
     def _tallies(self, outputs: Sequence[Outputs]) -> list[_DetectionTally]:
         tallies = []
@@ -156,7 +158,7 @@ class SegmentationAgreement:
     def drop_bound(self, outputs: Sequence[Outputs]) -> float:
         """The bootstrap's bound of the drop."""
         confusions = self._confusions(outputs)
-        return _bound(len(confusions), lambda drawn: 1.0 - mean_iou(confusions[drawn].sum(axis=0)))
+        return bootstrap_bound(len(confusions), lambda drawn: 1.0 - mean_iou(confusions[drawn].sum(axis=0)))
 
     def _confusions(self, outputs: Sequence[Outputs]) -> NDArray[np.int64]:
         """The confusion matrix (true class, found class) of each image."""
@@ -174,12 +176,13 @@ class SegmentationAgreement:
         return labels
 
 
-def _detection_drop(tallies: Sequence[_DetectionTally]) -> float:
+def detection_drop(tallies: Sequence[_DetectionTally]) -> float:
+    """1 - AP50 over images, from the scores, hits and number of objects of each."""
     scores, hits, totals = zip(*tallies, strict=True)
     return 1.0 - average_precision(np.concatenate(scores), np.concatenate(hits), sum(totals))
 
 
-def _bound(images: int, drop_of: Callable[[NDArray[np.int64]], float]) -> float:
+def bootstrap_bound(images: int, drop_of: Callable[[NDArray[np.int64]], float]) -> float:
     """The drop that CONFIDENCE of as many images drawn from these, with repetition, stay below."""
     rng = np.random.default_rng(0)
     drops = [drop_of(rng.integers(0, images, images)) for _ in range(RESAMPLES)]

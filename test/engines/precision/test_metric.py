@@ -14,6 +14,8 @@ from avperception.engines.precision.metric import (
     DetectionAgreement,
     SegmentationAgreement,
     average_precision,
+    bootstrap_bound,
+    detection_drop,
     mean_iou,
     task_metric,
 )
@@ -72,6 +74,39 @@ def test_detections_against_themselves_and_with_one_lost(yolox_card: ModelCard) 
     wrong_class = yolox_output([(12, 12, 0.9, 2), (44, 44, 0.8, 1)], 80)
     assert metric.drop([{name: wrong_class}]) == pytest.approx(0.5)
     assert metric.drop([{name: np.zeros_like(truth)}]) == pytest.approx(1.0)
+
+
+@given(st.integers(1, 60), st.integers(2, 40))
+def test_the_bound_is_wide_where_few_images_lose_all(objects: int, images: int) -> None:
+    """Of some images one has lost its objects: how many of others have is anybody's guess."""
+    found = (np.full(objects, 0.9, np.float32), np.ones(objects, bool), objects)
+    lost = (np.zeros(0, np.float32), np.zeros(0, bool), objects)
+    tallies = [lost, *[found] * (images - 1)]
+    drop = detection_drop(tallies)
+    assert drop == pytest.approx(1 / images)
+    bound = bootstrap_bound(images, lambda drawn: detection_drop([tallies[index] for index in drawn]))
+    assert 2 / images <= bound + 1e-9 <= 5 / images
+
+
+def test_the_bound_of_images_that_are_all_alike_is_the_drop(yolox_card: ModelCard) -> None:
+    metric = DetectionAgreement(yolox_card, (64, 64))
+    name = yolox_card.decoder.output
+    truth = yolox_output([(12, 12, 0.9, 2), (44, 44, 0.8, 0)], 80)
+    half = yolox_output([(12, 12, 0.9, 2)], 80)
+    for _ in range(5):
+        metric.add_reference({name: truth})
+    assert metric.drop_bound([{name: half}] * 5) == pytest.approx(metric.drop([{name: half}] * 5))
+
+
+def test_the_bound_of_masks_is_that_of_their_worse_images(tmp_path: Path) -> None:
+    metric = SegmentationAgreement(card(tmp_path / "n.onnx"))
+    rng = np.random.default_rng(2)
+    references = [{"out": rng.standard_normal((1, 2, 8, 10)).astype(np.float32)} for _ in range(20)]
+    for outputs in references:
+        metric.add_reference(outputs)
+    some_wrong = [{"out": -outputs["out"]} if k < 4 else outputs for k, outputs in enumerate(references)]
+    assert metric.drop(references) == metric.drop_bound(references) == 0
+    assert metric.drop(some_wrong) < metric.drop_bound(some_wrong) < 3 * metric.drop(some_wrong)
 
 
 def test_masks_against_themselves_and_shifted(tmp_path: Path) -> None:
