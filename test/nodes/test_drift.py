@@ -12,7 +12,7 @@ import pytest
 from avperception.errors import MessageError
 from avperception.nodes.diagnostics import Level, Problem
 from avperception.nodes.health import drift
-from avperception.nodes.health.drift import LEAST_OBJECTS, DriftWatch, box_angles
+from avperception.nodes.health.drift import LEAST_OBJECTS, DriftWatch, find_sightings
 from avperception.pipeline.fusion import CameraView, FusionSettings, fuse
 from avperception.pipeline.lidar import LidarPipeline, LidarSettings
 from avperception.scenes import OBJECT_CLASSES, Scene, default_rig
@@ -80,9 +80,16 @@ def test_the_angle_is_that_of_the_turn(frames: list[Frame], yaw_deg: float, with
     angles = []
     for frame in frames:
         result, view = fused(frame, yaw_deg)
-        angles += list(box_angles(frame.lidar.points[~frame.lidar.is_ground], view, result.detections))
+        obstacles = frame.lidar.points[~frame.lidar.is_ground]
+        angles += [seen.angle_deg for seen in find_sightings(obstacles, view, result.detections)]
     assert len(angles) >= LEAST_OBJECTS / 2
     assert np.median(angles) == pytest.approx(-yaw_deg, abs=within)
+
+
+def found_in(seen: tuple[FusedResult, CameraView]) -> list[drift.Sighting]:
+    """The objects of a frame that count."""
+    result, view = seen
+    return find_sightings(result.lidar.points[~result.lidar.is_ground], view, result.detections)
 
 
 class Views:
@@ -123,15 +130,30 @@ class Limits:
 def watched(frames: list[Frame], request: pytest.FixtureRequest) -> Iterator[tuple[DriftWatch, Clock, Views]]:
     views, clock = Views(request.param), Clock()
     watch = DriftWatch({"front": views}, Limits(), clock)  # type: ignore[arg-type]
-    show(watch, clock, frames * 3, request.param)
+    show(watch, clock, traffic(frames * 3, request.param))
     yield watch, clock, views
     watch.stop()
 
 
-def show(watch: DriftWatch, clock: Clock, frames: list[Frame], yaw_deg: float) -> None:
-    for frame in frames:
+def traffic(frames: list[Frame], yaw_deg: float) -> list[FusedResult]:
+    """Each frame seen twice, a second apart; the next, with other objects, comes a minute later."""
+    results = []
+    for number, frame in enumerate(frames):
+        result, _ = fused(frame, yaw_deg)
+        results += [tracked(result, 60.0 * number + look, 1000 * number) for look in (1, 2)]
+    return results
+
+
+def tracked(result: FusedResult, time_s: float, first_track: int) -> FusedResult:
+    """The same objects at another time, with the numbers of their tracks."""
+    detections = tuple(replace(d, track_id=first_track + i) for i, d in enumerate(result.detections))
+    return replace(result, stamp_ns=round(time_s * 1e9), detections=detections)
+
+
+def show(watch: DriftWatch, clock: Clock, results: list[FusedResult]) -> None:
+    for result in results:
         clock.now_s += 1.0
-        watch.offer(fused(frame, yaw_deg)[0])
+        watch.offer(result)
         end = time.monotonic() + 5
         while not watch.is_idle:
             assert time.monotonic() < end
@@ -155,26 +177,65 @@ def test_a_camera_that_was_turned(watched: tuple[DriftWatch, Clock, Views]):
 
 
 @pytest.mark.parametrize("watched", [0.0], indirect=True)
-def test_one_look_a_second_and_none_without_a_calibration(
+def test_one_look_in_a_period_and_none_without_a_calibration(
     watched: tuple[DriftWatch, Clock, Views], frames: list[Frame]
 ):
     watch, clock, views = watched
     before = watch.drift("front")
     result, _ = fused(frames[0], 0.0)
-    for _ in range(20):
-        watch.offer(result)
+    for look in range(20):
+        watch.offer(tracked(result, 1e5 + look / 10, 10**6))
     views.is_calibrated = False
-    show(watch, clock, frames[:3], 0.0)
+    show(watch, clock, [tracked(result, 2e5 + look, 10**6) for look in range(3)])
     assert before is not None and watch.drift("front") == before
+
+
+@pytest.mark.parametrize("lost_s", [0, 5], ids=["followed", "lost every 5 s"])
+def test_an_object_counts_once_however_long_it_is_seen(frames: list[Frame], lost_s: int):
+    result, view = max((fused(frame, -1.2) for frame in frames), key=lambda pair: len(found_in(pair)))
+    clock = Clock()
+    watch = DriftWatch({"front": Views(-1.2)}, Limits(), clock)  # type: ignore[arg-type]
+    looks = (tracked(result, second, 1000 * (second // lost_s) if lost_s else 0) for second in range(1, 90))
+    show(watch, clock, list(looks))
+    count = len(found_in((result, view)))
+    assert watch.values("front") == {"objects compared with lidar": str(count)}
+    assert 0 < count < LEAST_OBJECTS and watch.problems("front") == []
+    watch.stop()
+
+
+@pytest.mark.parametrize("watched", [-1.2], indirect=True)
+def test_a_jump_back_in_time_starts_anew(watched: tuple[DriftWatch, Clock, Views], frames: list[Frame]):
+    watch, clock, _ = watched
+    assert watch.problems("front")
+    show(watch, clock, traffic(frames[:1], -1.2)[:1])
+    assert watch.drift("front") is None
+
+
+def test_an_object_that_passes_quickly_does_not_count(frames: list[Frame]):
+    clock, views = Clock(), {"front": Views(0.0)}
+    watch = DriftWatch(views, Limits(), clock)  # type: ignore[arg-type]
+    result, _ = fused(frames[0], 0.0)
+    show(watch, clock, [tracked(result, 1.0, 0)])
+    views["front"] = Views(6.0)  # the vehicle turns by that from one look to the next
+    show(watch, clock, [tracked(fused(frames[0], 6.0)[0], 2.0, 0)])
+    assert watch.values("front") == {"objects compared with lidar": "0"}
+    watch.stop()
+
+
+@pytest.mark.parametrize(("spread_deg", "is_told"), [(0.5, True), (12.0, False)])
+def test_a_median_that_may_be_chance_is_no_alarm(spread_deg: float, is_told: bool):
+    angles = 1.0 + spread_deg * np.linspace(-1, 1, LEAST_OBJECTS + 2)
+    assert drift.median_of(angles).is_certain == is_told
+    assert drift.median_of(angles).angle_deg == pytest.approx(1.0)
 
 
 def test_a_box_that_is_cut_or_shared_does_not_count(frames: list[Frame]):
     result, view = fused(frames[0], 0.0)
     obstacles = frames[0].lidar.points[~frames[0].lidar.is_ground]
     shared = [replace(d, cameras=("front", "left")) for d in result.detections]
-    assert len(box_angles(obstacles, view, shared)) == 0
+    assert len(find_sightings(obstacles, view, shared)) == 0
     found = view.result.detections
     cut = np.where([True, False, False, False], 0.0, found.boxes).astype(np.float32)
     for others in (replace(found, boxes=cut), camera_result([], 1).detections):
         other = replace(view, result=replace(view.result, detections=others))
-        assert len(box_angles(obstacles, other, result.detections)) == 0
+        assert len(find_sightings(obstacles, other, result.detections)) == 0

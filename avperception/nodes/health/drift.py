@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -18,11 +19,27 @@ from avperception.ops import cpu
 from avperception.pipeline.fusion import CameraView
 from avperception.types import CameraDetections, Detection3D, Float32, Float64, FusedResult
 
-PERIOD_S = 1.0
+PERIOD_S = 0.5
 """Sweeps are looked at this far apart, on a thread of their own."""
 
-OBJECTS_KEPT, LEAST_OBJECTS, FORGOTTEN_S = 200, 30, 120.0
+LONGEST_GAP_S = 3.0
+"""Between two looks at an object that are this far apart it may have gone anywhere."""
+
+OBJECTS_KEPT, LEAST_OBJECTS, FORGOTTEN_S = 100, 30, 600.0
 """The median is of the last objects of a camera, told from the least on, and no older than that."""
+
+LOOKS_KEPT = 60
+"""An object's angle is the median of its last looks."""
+
+MOST_RATE_DEG = 5.0
+"""An object that passes faster than this [deg/s] lies elsewhere for the beam that met it than in the image:
+a lidar turns for up to 0.1 s, and what it meets at the side is not of the sweep's stamp."""
+
+SAME_PLACE_M, LOST_S = 2.0, 30.0
+"""A track that begins this near to where another was last seen, not longer ago, is the same object."""
+
+CONFIDENCE_Z = 2.58
+"""Standard deviations of the count of angles on one side of the true median: 99 % lie within."""
 
 LEAST_WIDTH_DEG = 5.0
 """A narrower object leaves its own box when the view turns, and the background takes its place in it."""
@@ -42,10 +59,47 @@ class ViewProvider(Protocol):
 
 @dataclass(frozen=True)
 class Drift:
-    """By how much a camera's boxes lie to the right of the lidar's objects: the median of so many [deg]."""
+    """By how much a camera's boxes lie to the right of the lidar's objects: the median of so many [deg].
+
+    It `is_certain` when chance does not put so many of them on one side.
+    """
 
     angle_deg: float
     objects: int
+    is_certain: bool
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """An object in one image: its track, place in the target frame (2,) [m], and two angles [deg].
+
+    `bearing_deg` is where the lidar has it, to the right of the camera's axis; `angle_deg` how much farther
+    to the right its box lies.
+    """
+
+    track_id: int
+    place: Float64
+    bearing_deg: float
+    angle_deg: float
+
+
+@dataclass
+class _Object:
+    """All that one camera has seen of one object, last at a stamp and by the watch's clock."""
+
+    last: Sighting
+    stamp_ns: int
+    time_s: float
+    angles_deg: deque[float] = field(default_factory=lambda: deque(maxlen=LOOKS_KEPT))
+
+    def see(self, sighting: Sighting, stamp_ns: int, time_s: float) -> None:
+        """Take a further look at it: its angle counts while it hardly moves across the image."""
+        seconds = (stamp_ns - self.stamp_ns) / 1e9
+        turned_deg = abs(sighting.bearing_deg - self.last.bearing_deg)
+        is_followed = sighting.track_id == self.last.track_id and 0 < seconds <= LONGEST_GAP_S
+        if is_followed and turned_deg <= MOST_RATE_DEG * seconds:
+            self.angles_deg.append(sighting.angle_deg)
+        self.last, self.stamp_ns, self.time_s = sighting, stamp_ns, time_s
 
 
 class DriftWatch:
@@ -53,6 +107,7 @@ class DriftWatch:
 
     Without drift the angles of many objects cancel: a box is as often too far left as too far right. One
     that stays means that camera or lidar were turned, or that the sensors' stamps are of different times.
+    Each object counts once, however long it is seen: its looks all err alike.
     """
 
     def __init__(
@@ -65,29 +120,35 @@ class DriftWatch:
         self._limits = limits
         self._clock = clock
         self._next_s = 0.0
-        self._angles: dict[str, deque[tuple[float, float]]] = {
-            name: deque(maxlen=OBJECTS_KEPT) for name in views
-        }
-        self._worker: Worker[FusedResult] = Worker("drift", self._look, lambda _: None, capacity=1)
+        self._newest_ns = 0
+        self._lap = 0
+        self._lock = threading.Lock()
+        self._objects: dict[str, deque[_Object]] = {}
+        self._forget()
+        self._worker: Worker[tuple[int, FusedResult]] = Worker(
+            "drift", self._look, lambda _: None, capacity=1
+        )
 
     def offer(self, result: FusedResult) -> None:
         """Show a sweep's result; it is looked at only if that is due and a limit is set."""
+        if result.stamp_ns < self._newest_ns:
+            self._forget()  # the same objects come again, and the tracks' numbers with them
+        self._newest_ns = result.stamp_ns
         if self._clock() < self._next_s or not result.detections:
             return
         if self._limits["diagnostics.drift_warn"] or self._limits["diagnostics.drift_error"]:
             self._next_s = self._clock() + PERIOD_S
-            self._worker.submit(result)
+            self._worker.submit((self._lap, result))
 
     def drift(self, camera: str) -> Drift | None:
         """The camera's angle, None before enough objects were seen."""
-        oldest_s = self._clock() - FORGOTTEN_S
-        angles = [angle for time_s, angle in tuple(self._angles[camera]) if time_s >= oldest_s]
-        return Drift(float(np.median(angles)), len(angles)) if len(angles) >= LEAST_OBJECTS else None
+        angles = self._angles(camera)
+        return median_of(np.array(angles)) if len(angles) >= LEAST_OBJECTS else None
 
     def problems(self, camera: str) -> list[Problem]:
-        """A warning or error if the angle is too large."""
+        """A warning or error if the angle is too large, and not by chance."""
         found = self.drift(camera)
-        if found is None:
+        if found is None or not found.is_certain:
             return []
         side = "right" if found.angle_deg > 0 else "left"
         return self._limits.above(
@@ -100,7 +161,8 @@ class DriftWatch:
     def values(self, camera: str) -> dict[str, str]:
         """The angle, for people and programs."""
         found = self.drift(camera)
-        return {"angle to lidar [deg]": f"{found.angle_deg:+.2f}"} if found else {}
+        counted = {"objects compared with lidar": str(len(self._angles(camera)))}
+        return {"angle to lidar [deg]": f"{found.angle_deg:+.2f}", **counted} if found else counted
 
     @property
     def is_idle(self) -> bool:
@@ -111,35 +173,79 @@ class DriftWatch:
         """End the thread."""
         self._worker.stop()
 
-    def _look(self, result: FusedResult) -> None:
+    def _forget(self) -> None:
+        with self._lock:
+            self._lap += 1
+            self._objects = {name: deque(maxlen=OBJECTS_KEPT) for name in self._views}
+
+    def _angles(self, camera: str) -> list[float]:
+        """One angle for each object that was seen well, and lately [deg]."""
+        oldest_s = self._clock() - FORGOTTEN_S
+        with self._lock:
+            seen = [entry for entry in self._objects[camera] if entry.angles_deg and entry.time_s >= oldest_s]
+            return [float(np.median(entry.angles_deg)) for entry in seen]
+
+    def _look(self, due: tuple[int, FusedResult]) -> None:
+        lap, result = due
         obstacles = result.lidar.points[~result.lidar.is_ground]
         for camera in result.cameras:
             try:
                 view = self._views[camera.camera].view(camera, result.stamp_ns)
             except (KeyError, MessageError):
                 continue  # fusion has reported it
-            now_s = self._clock()
-            angles = box_angles(obstacles, view, result.detections)
-            self._angles[camera.camera].extend((now_s, float(angle)) for angle in angles)
+            sightings = find_sightings(obstacles, view, result.detections)
+            with self._lock:
+                if lap == self._lap:
+                    self._add(self._objects[camera.camera], sightings, result.stamp_ns)
+
+    def _add(self, objects: deque[_Object], sightings: Sequence[Sighting], stamp_ns: int) -> None:
+        now_s = self._clock()
+        for sighting in sightings:
+            known = [entry for entry in objects if entry.last.track_id == sighting.track_id] or [
+                entry
+                for entry in objects
+                if 0 < stamp_ns - entry.stamp_ns < LOST_S * 1e9
+                and np.linalg.norm(entry.last.place - sighting.place) < SAME_PLACE_M
+            ]
+            if known:
+                known[-1].see(sighting, stamp_ns, now_s)
+            else:
+                objects.append(_Object(sighting, stamp_ns, now_s))
 
 
-def box_angles(obstacles: Float32, view: CameraView, detections: Sequence[Detection3D]) -> Float64:
-    """Angles by which 2D boxes lie to the right of the lidar points of their objects, (N,) [deg].
+def median_of(angles_deg: Float64) -> Drift:
+    """Give the median of (N,) angles of as many objects, N at least 10.
+
+    It is certain when its 99 % interval by order statistics leaves out 0 (Conover, Practical Nonparametric
+    Statistics, 3.2).
+    """
+    ordered = np.sort(angles_deg)
+    outside = int((len(ordered) - CONFIDENCE_Z * np.sqrt(len(ordered))) / 2)
+    is_certain = bool(ordered[outside] > 0 or ordered[-1 - outside] < 0)
+    return Drift(float(np.median(ordered)), len(ordered), is_certain)
+
+
+def find_sightings(obstacles: Float32, view: CameraView, detections: Sequence[Detection3D]) -> list[Sighting]:
+    """Compare 2D boxes with the lidar points of their objects.
 
     `obstacles` (M, 3) are the sweep's points above the ground, in the target frame. An object counts if
     this camera alone has seen it, whole and at least 5 degrees wide. All points around it are looked at, not
     only those within its 2D box, which would follow the box.
     """
-    angles = []
+    found = []
     for detection in detections:
         if detection.cameras != (view.result.camera,):
             continue
         extent = _extent(_around(obstacles, detection), view)
         box = None if extent is None else _box_of(extent, detection.class_name, view)
         if extent is not None and box is not None:
-            offset = (box[0] + box[2] - extent[0] - extent[2]) / 2
-            angles.append(np.degrees(np.arctan2(offset, view.camera.K[0, 0])))
-    return np.array(angles)
+            K = view.camera.K
+            middle = (extent[0] + extent[2]) / 2
+            bearing, angle = np.degrees(
+                np.arctan2([middle - K[0, 2], (box[0] + box[2]) / 2 - middle], K[0, 0])
+            )
+            found.append(Sighting(detection.track_id, detection.center[:2], float(bearing), float(angle)))
+    return found
 
 
 def _around(obstacles: Float32, detection: Detection3D) -> Float32:
