@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +16,7 @@ import numpy as np
 from avperception.calibration.choose import THUMBNAIL, choose_frames
 from avperception.calibration.coverage import Coverage
 from avperception.calibration.recorded import Recording, image_topics, recorded_images
+from avperception.calibration.replacing import real_folder, refuse_foreign, replacing
 from avperception.calibration.set import FORMAT, SET_FILE, CalibrationSet, SetImage, hash_of
 from avperception.calibration.statistics import ImageStatistics, image_statistics
 from avperception.errors import ConfigurationError
@@ -62,19 +59,21 @@ def collect(
 ) -> CollectionSummary:
     """Choose `count` images of the recordings and write them to the folder `out`, whole or not at all.
 
+    With `replace`, a set that is there is replaced by the new one when that is whole, and kept if not.
     Raises ConfigurationError if `out` is in the way or no image can be used, BagError if a recording
     cannot be read.
     """
     progress = progress or (lambda stage, done, total: None)
     if count < 1:
         raise ConfigurationError(f"{count} images make no calibration set: ask for 1 or more")
-    _refuse_foreign(out, replace)
+    out = real_folder(out)
+    refuse_foreign(out, replace)
     seen = _look(recordings, topics, progress)
     if not seen.statistics:
         reasons = ", ".join(f"{reason}: {n}" for reason, n in sorted(seen.skipped.items()))
         raise ConfigurationError(f"no image in the recordings can be used ({reasons or 'there is none'})")
     chosen = choose_frames(seen.statistics, np.stack(seen.thumbnails), count)
-    with _replacing(out) as folder:
+    with replacing(out, replace) as folder:
         members = _write_images(recordings, seen, chosen, folder, progress)
         _describe(folder, members, seen)
     return CollectionSummary(CalibrationSet.load(out), len(seen.statistics), dict(seen.skipped))
@@ -145,38 +144,6 @@ def _describe(folder: Path, members: Sequence[SetImage], seen: _Seen) -> None:
         ],
     }
     (folder / SET_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-
-
-def _refuse_foreign(out: Path, replace: bool) -> None:
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise ConfigurationError(f"{out} is a file: name a folder for the calibration set")
-    if any(out.iterdir()) and not (replace and (out / SET_FILE).is_file()):
-        hint = "give --force to replace it" if (out / SET_FILE).is_file() else "name another folder"
-        raise ConfigurationError(f"{out} is not empty: {hint}")
-
-
-@contextmanager
-def _replacing(out: Path) -> Iterator[Path]:
-    """Give a new folder that takes the place of `out` if the block ends well; else nothing is left of it."""
-    temporary: Path | None = None
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(".part", f".{out.name}.", out.parent))
-        yield temporary
-        temporary.chmod(0o755)  # mkdtemp lets nobody else read it
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(temporary, out)
-    except OSError as error:
-        raise ConfigurationError(
-            f"calibration set {out} cannot be written: {error.strerror or error}: nothing was kept; "
-            "free the disk or name another folder"
-        ) from error
-    finally:
-        if temporary:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _name(recording: Recording) -> str:
