@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from avperception.nodes import qos
 from avperception.nodes.endpoints import node_names, one_type, problems_of_type
+from avperception.nodes.matching import known, lacking, serves
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -19,7 +21,10 @@ except ImportError:  # Humble has it elsewhere
 
 
 class Input:
-    """A subscription that exists while the node is active and notices publishers that cannot match."""
+    """A subscription that exists while the node is active and notices publishers that cannot match.
+
+    A topic that `is_shared` may have several publishers.
+    """
 
     def __init__(
         self,
@@ -28,6 +33,8 @@ class Input:
         topic: str,
         callback: Callable[[Any], None],
         profile: QoSProfile | None = None,
+        *,
+        is_shared: bool = False,
     ) -> None:
         self._node = node
         self.message_type = message_type
@@ -35,7 +42,8 @@ class Input:
         self._callback = callback
         self._profile = profile or qos.sensor()
         self._subscription: Subscription | None = None
-        self._has_incompatible = False
+        self._is_shared = is_shared
+        self._told: set[str] = set()
 
     def start(self) -> None:
         """Subscribe; raises ConfigurationError if this process has the topic with another type."""
@@ -45,9 +53,9 @@ class Input:
                 self._name,
                 self._callback,
                 self._profile,
-                event_callbacks=SubscriptionEventCallbacks(
-                    incompatible_qos=self._on_incompatible, use_default_callbacks=False
-                ),
+                # Who cannot match is looked for in `problems`: an event comes before its node's name is
+                # known, and costs the executor time with every message.
+                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
                 qos_overriding_options=qos.overridable(),
             )
 
@@ -62,34 +70,37 @@ class Input:
         """The topic's resolved name."""
         return str(self._node.resolve_topic_name(self._name))
 
+    @property
+    def whereabouts(self) -> str:
+        """The topic, and who publishes there."""
+        names = node_names(known(self._node.get_publishers_info_by_topic(self.topic)))
+        return f"{self.topic} ({'published by ' + ', '.join(names) if names else 'no publisher'})"
+
     def problems(self) -> list[str]:
-        """Say what stands in the way on this topic, each in a few words: QoS, types, too many publishers."""
-        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        """Say what stands in the way on this topic, each in a few words: QoS, types, too many publishers.
+
+        A publisher that cannot match is logged when it is first seen.
+        """
+        publishers = known(self._node.get_publishers_info_by_topic(self.topic))
         found = problems_of_type(self.topic, self.message_type, publishers)
-        unmatched = self.incompatible_publishers()
+        unmatched = self._unmatched(publishers)
         if unmatched:
             found.append(f"incompatible QoS on {self.topic}: {', '.join(unmatched)}")
-        if len(publishers) > 1:
+        if len(publishers) > 1 and not self._is_shared:
             found.append(f"{len(publishers)} publishers on {self.topic}: {', '.join(node_names(publishers))}")
         return found
 
-    def incompatible_publishers(self) -> list[str]:
-        """Name the publishers whose best effort cannot serve a reliable subscription, with their node."""
-        if not self._has_incompatible:
-            return []
-        return [
-            f"{info.node_namespace.rstrip('/')}/{info.node_name} ({info.qos_profile.reliability.name})"
-            for info in self._node.get_publishers_info_by_topic(self.topic)
-            if (
-                info.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
-                and self._profile.reliability == ReliabilityPolicy.RELIABLE
-            )
-            or info.qos_profile.durability < self._profile.durability
-        ]
-
-    def _on_incompatible(self, event: object) -> None:
-        self._has_incompatible = True
-        names = ", ".join(self.incompatible_publishers()) or "a publisher"
-        self._node.get_logger().warning(
-            f"{self.topic}: {names} offers a QoS that this subscription cannot use"
+    def _unmatched(self, publishers: Sequence[TopicEndpointInfo]) -> list[str]:
+        """Name the publishers whose QoS cannot serve the subscription, with what they offer."""
+        unmatched = sorted(
+            f"{node_names([info])[0]} ({lacking(info.qos_profile, self._profile)})"
+            for info in publishers
+            if not serves(info.qos_profile, self._profile)
         )
+        for name in unmatched:
+            if name not in self._told and self._subscription is not None:
+                self._node.get_logger().warning(
+                    f"{self.topic}: {name} offers a QoS that this subscription cannot use"
+                )
+        self._told = set(unmatched)
+        return unmatched

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 from rclpy.topic_endpoint_info import TopicEndpointTypeEnum
 
 from avperception.nodes import qos
 from avperception.nodes.endpoints import endpoints_of, node_names, one_type, problems_of_type
+from avperception.nodes.matching import known, serves
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks
@@ -58,21 +59,26 @@ class Output:
             self.sent += 1
 
     def problems(self) -> list[str]:
-        """Say who has the topic under another type or asks for another QoS, each in a few words."""
-        endpoints = endpoints_of(self._node, self.topic)
+        """Say what stands in the way, each in a few words: another type, another QoS, rival publishers."""
+        endpoints = known(endpoints_of(self._node, self.topic))
         found = problems_of_type(self.topic, self.message_type, endpoints)
         subscriptions = [e for e in endpoints if e.endpoint_type == TopicEndpointTypeEnum.SUBSCRIPTION]
-        unserved = [info for info in subscriptions if not self._serves(info.qos_profile)]
+        unserved = [info for info in subscriptions if not serves(self._profile, info.qos_profile)]
         if unserved:
             found.append(f"incompatible QoS on {self.topic}: {', '.join(node_names(unserved))} gets nothing")
-        return found
+        publishers = [e for e in endpoints if e.endpoint_type == TopicEndpointTypeEnum.PUBLISHER]
+        return found + self._rivals(node_names(publishers))
 
-    def _serves(self, wanted: QoSProfile) -> bool:
-        """Tell whether a subscription with this QoS gets the messages."""
-        own, reliable, latched = self._profile, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL
-        return (own.reliability == reliable or wanted.reliability != reliable) and (
-            own.durability == latched or wanted.durability != latched
-        )
+    def _rivals(self, publishers: list[str]) -> list[str]:
+        """Say who else publishes what is this node's own; a topic it was remapped to may be shared."""
+        own = str(self._node.get_fully_qualified_name())
+        found = []
+        if publishers.count(own) > sum(p.topic_name == self.topic for p in self._node.publishers):
+            found.append(f"another node is called {own} and publishes the same: was it started twice?")
+        others = [name for name in publishers if name != own]
+        if others and self.topic.startswith(f"{own}/"):
+            found.append(f"rival publishers on {self.topic}: {', '.join(others)}")
+        return found
 
     def destroy(self) -> None:
         """Take the topic back."""

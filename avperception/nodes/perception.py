@@ -67,12 +67,19 @@ class PerceptionNode(LifecycleNode):
         self.fusion: FusionStage | None = None
         self._engines: dict[str, str] = {}
         self._failure: Exception | None = None
-        self.health = HealthMonitor(self, self._settings.cameras, self.transform_source)
+        # In every state: a transform that is static comes once.
+        self.transform_inputs = (
+            Input(self, TFMessage, "/tf_static", self._on_static, qos.static_transforms(), is_shared=True),
+            Input(self, TFMessage, "/tf", self._on_moving, qos.transforms(), is_shared=True),
+        )
+        self.health = HealthMonitor(
+            self, self._settings.cameras, self.transform_source, self.transform_inputs
+        )
         self._diagnostics = self.create_publisher(
             DiagnosticArray, "/diagnostics", qos.result(), qos_overriding_options=qos.overridable()
         )
-        self.create_subscription(TFMessage, "/tf_static", self._on_static, qos.static_transforms())
-        self.create_subscription(TFMessage, "/tf", self._on_moving, qos.transforms())
+        for entry in self.transform_inputs:
+            entry.start()
         steady = steady_clock()
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
         self._expiry = self.create_timer(EXPIRY_PERIOD_S, self._expire)

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.exceptions import InvalidParameterValueException
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rig import Rig
 from sensor_msgs.msg import Image, PointCloud2
+from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection2DArray, Detection3DArray
 
 CAMERA, LIDAR, ENGINES, FUSION = (
@@ -144,6 +146,68 @@ def test_a_subscriber_that_gets_nothing_is_named(overrides: dict[str, str], aske
         assert "incompatible" not in by_name(messages[-1])[CAMERA].message, "less is asked than offered"
 
 
+def test_a_static_transform_that_is_not_latched_is_named(rig: Rig):
+    rig.start()
+    messages = rig.collect(DiagnosticArray, "/diagnostics")
+    rig.companion.create_publisher(TFMessage, "/tf", 10)
+    rig.companion.create_publisher(TFMessage, "/tf_static", QoSProfile(depth=1))
+    rig.spin_until(
+        lambda: messages and "incompatible QoS" in by_name(messages[-1])[FUSION].message, timeout_s=6
+    )
+    status = by_name(messages[-1])[FUSION]
+    assert "incompatible QoS on /tf_static: /companion (VOLATILE)" in status.message
+    assert "/tf:" not in status.message and status.level == DiagnosticStatus.WARN
+
+
+def test_what_is_asked_of_transforms_can_be_overridden():
+    overrides = {
+        "qos_overrides./tf_static.subscription.durability": "volatile",
+        "qos_overrides./tf.subscription.reliability": "best_effort",
+    }
+    with Rig(overrides) as rig:
+        rig.start()
+        messages = rig.collect(DiagnosticArray, "/diagnostics")
+        rig.publisher(TFMessage, "/tf_static", QoSProfile(depth=1)).publish(TFMessage())
+        best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        rig.publisher(TFMessage, "/tf", best_effort).publish(TFMessage())
+        rig.spin_until(lambda: rig.node.transform_source.received == 2)
+        assert "incompatible" not in newest(rig, messages)[FUSION].message
+
+
+def test_a_publisher_of_the_results_that_is_another_node(rig: Rig):
+    rig.start()
+    messages = rig.collect(DiagnosticArray, "/diagnostics")
+    assert "twice" not in newest(rig, messages)[FUSION].message
+    rival = Node("perception", use_global_arguments=False)
+    try:
+        rival.create_publisher(Detection3DArray, "/perception/output/detections_3d", 10)
+        rig.companion.create_publisher(Detection2DArray, "/perception/output/front/detections_2d", 10)
+        rig.spin_until(lambda: "twice" in by_name(messages[-1])[FUSION].message, timeout_s=6)
+        found = newest(rig, messages)
+        assert "another node is called /perception and publishes the same" in found[FUSION].message
+        text = "rival publishers on /perception/output/front/detections_2d: /companion"
+        assert text in found[CAMERA].message and "twice" not in found[CAMERA].message
+    finally:
+        rival.destroy_node()
+
+
+def test_fusion_that_gets_nothing_is_not_ok(rig: Rig):
+    rig.start()
+    messages = rig.collect(DiagnosticArray, "/diagnostics")
+    points = rig.publisher(PointCloud2, "/perception/input/points")
+
+    def starved() -> bool:
+        message = PointCloud2()
+        message.header.frame_id = "nowhere"
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(time.time_ns(), 10**9)
+        points.publish(message)
+        return bool(messages) and "all sweeps are lost" in by_name(messages[-1])[FUSION].message
+
+    rig.spin_until(starved)
+    status = by_name(messages[-1])[FUSION]
+    assert status.level == DiagnosticStatus.WARN and "no_transform" in status.message
+
+
 def test_an_unconfigured_node_reports_too(rig: Rig):
     messages = rig.collect(DiagnosticArray, "/diagnostics")
     rig.spin_until(lambda: messages, timeout_s=5)
@@ -163,7 +227,11 @@ def test_an_inactive_node_expects_nothing(rig: Rig):
     messages = rig.collect(DiagnosticArray, "/diagnostics")
     assert newest(rig, messages)[CAMERA].message == "inactive"
     rig.node.trigger_activate()
-    assert newest(rig, messages)[CAMERA].message == "nothing received yet"
+    message = newest(rig, messages)[CAMERA].message
+    assert message == "nothing received yet on /perception/input/front/image_raw (no publisher)"
+    rig.publisher(Image, "/perception/input/front/image_raw")
+    message = newest(rig, messages)[CAMERA].message
+    assert message == "nothing received yet on /perception/input/front/image_raw (published by /companion)"
     rig.node.trigger_deactivate()
     status = newest(rig, messages)[CAMERA]
     assert (status.level, status.message) == (DiagnosticStatus.OK, "inactive")

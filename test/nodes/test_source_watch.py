@@ -34,6 +34,12 @@ def limits(rig: Rig) -> Iterator[Limits]:
     assert rig.set(**{f"diagnostics__{name}": value for name, value in defaults.items()}).successful
 
 
+class Topic:
+    """One that nobody publishes."""
+
+    whereabouts = "/points (no publisher)"
+
+
 class Traffic:
     """A source under load, watched once a second."""
 
@@ -41,7 +47,7 @@ class Traffic:
         self.clock = Clock()
         self.source = Source("front camera", get_logger("test"))
         self.extra = Source("front camera_info", get_logger("test"))
-        options = {"extras": [self.extra], "falls_silent": False, **options}
+        options = {"extras": [self.extra], **options}
         self.watch = SourceWatch(self.source, "whole", limits, clock=self.clock, **options)  # type: ignore[arg-type]
 
     def second(self, received: int, lost: int = 0, took_ms: float = 20.0, age_s: float = 0.05) -> None:
@@ -131,12 +137,13 @@ def test_a_source_slower_than_it_should_be(limits: Limits):
 
 
 def test_silence_since_the_start(limits: Limits):
-    traffic = Traffic(limits, falls_silent=True)
-    assert traffic.problems() == [(Level.WARN, "nothing received yet")]
+    traffic = Traffic(limits, topic=Topic())
+    silent = "nothing received yet on /points (no publisher)"
+    assert traffic.problems() == [(Level.WARN, silent)]
     traffic.clock.now_s += 11
-    assert traffic.problems() == [(Level.ERROR, "nothing received yet")]
+    assert traffic.problems() == [(Level.ERROR, silent)]
     traffic.watch.start()
-    assert traffic.problems() == [(Level.WARN, "nothing received yet")]
+    assert traffic.problems() == [(Level.WARN, silent)]
     traffic.source.receive()
     assert traffic.problems() == []
 

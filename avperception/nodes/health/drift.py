@@ -25,7 +25,7 @@ PERIOD_S = 0.5
 LONGEST_GAP_S = 3.0
 """Between two looks at an object that are this far apart it may have gone anywhere."""
 
-OBJECTS_KEPT, LEAST_OBJECTS, FORGOTTEN_S = 100, 30, 600.0
+OBJECTS_KEPT, LEAST_OBJECTS, FORGOTTEN_S = 100, 15, 600.0
 """The median is of the last objects of a camera, told from the least on, and no older than that."""
 
 LOOKS_KEPT = 60

@@ -17,7 +17,7 @@ from avperception.nodes.health.coverage import CoverageWatch, coverage_of
 from avperception.nodes.health.drift import DriftWatch
 from avperception.nodes.health.gpu import GpuReading, GpuWatch
 from avperception.nodes.health.limits import Limits
-from avperception.nodes.health.watch import SourceWatch, percentiles_s
+from avperception.nodes.health.watch import SourceWatch, listed, percentiles_s
 from avperception.nodes.input import Input
 from avperception.nodes.lidar_channel import LidarChannel
 from avperception.nodes.output import Output
@@ -35,10 +35,17 @@ class HealthMonitor:
     takes longer runs on threads of the monitor's own.
     """
 
-    def __init__(self, node: Node, cameras: Sequence[str], transform_source: Source) -> None:
+    def __init__(
+        self,
+        node: Node,
+        cameras: Sequence[str],
+        transform_source: Source,
+        transform_inputs: Sequence[Input],
+    ) -> None:
         self._node = node
         self.limits = Limits(node, cameras)
         self._transform_source = transform_source
+        self._transform_inputs = transform_inputs
         self._is_active = False
         self._clear()
 
@@ -64,12 +71,10 @@ class HealthMonitor:
         self._cameras, self._lidar, self._outputs = list(cameras), lidar, fusion.outputs
         for camera in cameras:
             self._watches[camera.name] = SourceWatch(
-                camera.source, "camera_latency", self.limits, [camera.info_source]
+                camera.source, "camera_latency", self.limits, [camera.info_source], camera.inputs[0]
             )
-        self._lidar_watch = SourceWatch(lidar.source, "lidar_latency", self.limits)
-        self._fusion_watch = SourceWatch(
-            fusion.source, "fusion", self.limits, [self._transform_source], falls_silent=False
-        )
+        self._lidar_watch = SourceWatch(lidar.source, "lidar_latency", self.limits, topic=lidar.input)
+        self._fusion_watch = SourceWatch(fusion.source, "fusion", self.limits, [self._transform_source])
         loaded = {role: network for role, network in networks.by_role.items() if network}
         self._roles = list(loaded)
         self._engines = {role: f"{n.card.name} on {n.engine.description}" for role, n in loaded.items()}
@@ -136,7 +141,8 @@ class HealthMonitor:
             rate_hz = self.limits["diagnostics.lidar_min_rate"]
             problems = self._lidar_watch.problems(rate_hz) + _on_topics([self._lidar.input])
             found.append(self._status("lidar", problems, self._lidar_watch.values()))
-            problems = self._fusion_watch.problems() + _on_topics(self._outputs) + self._standstill()
+            problems = self._fusion_watch.problems() + self._starved() + self._standstill()
+            problems += _on_topics([*self._transform_inputs, *self._outputs])
             found.append(self._status("fusion", problems, self._fusion_watch.values()))
         found.append(self._engines_status())
         if self.gpu is not None and (self.gpu.latest or self.gpu.failure):
@@ -146,6 +152,14 @@ class HealthMonitor:
     def _all_watches(self) -> list[SourceWatch]:
         own = list(self._watches.values())
         return own if self._lidar is None else [*own, self._lidar_watch, self._fusion_watch]
+
+    def _starved(self) -> list[Problem]:
+        """Say so when all sweeps are lost before they are fused."""
+        if not self._lidar_watch.lost or self._fusion_watch.rates_hz()[0] != 0:
+            return []
+        return [
+            Problem(Level.WARN, f"nothing to fuse, all sweeps are lost: {listed(self._lidar_watch.lost)}")
+        ]
 
     def _standstill(self) -> list[Problem]:
         """Say so when the node waits for a clock that nobody publishes."""
@@ -217,4 +231,6 @@ class HealthMonitor:
 
 def _on_topics(topics: Iterable[Input | Output]) -> list[Problem]:
     """What stands in the way on topics: QoS or types that do not fit, rivals, by publisher."""
-    return [Problem(Level.WARN, text) for topic in topics for text in topic.problems()]
+    # Several topics may have the same to tell.
+    texts = dict.fromkeys(text for topic in topics for text in topic.problems())
+    return [Problem(Level.WARN, text) for text in texts]

@@ -6,6 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -17,6 +18,15 @@ WINDOW_S = 10.0
 """Rates, latencies and ages are those of the last ten seconds."""
 
 AGES_KEPT = 2000
+
+
+class Topic(Protocol):
+    """Where a source's messages come from."""
+
+    @property
+    def whereabouts(self) -> str:
+        """The topic, and who publishes there."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,7 @@ class SourceWatch:
     """Looks at one source once a second, on one thread; `add_age` may be called on any other.
 
     `latency_stage` is the stage whose time is the whole latency. What `extras` lose (camera_info, /tf)
-    is told with the source. A source where messages are to arrive by themselves `falls_silent`.
+    is told with the source. Silence is a problem on a `topic`, where messages arrive by themselves.
     """
 
     def __init__(
@@ -44,14 +54,14 @@ class SourceWatch:
         latency_stage: str,
         limits: Limits,
         extras: Sequence[Source] = (),
-        falls_silent: bool = True,
+        topic: Topic | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._latency_stage = latency_stage
         self._limits = limits
         self._extras = tuple(extras)
-        self._falls_silent = falls_silent
+        self._topic = topic
         self._clock = clock
         self._since_s = clock()
         self._counts: deque[_Count] = deque([self._count()])
@@ -88,7 +98,7 @@ class SourceWatch:
 
     def problems(self, min_rate_hz: float = 0.0) -> list[Problem]:
         """All that is wrong at the last look."""
-        found = self._silence() if self._falls_silent else []
+        found = [] if self._topic is None else self._silence(self._topic)
         found += self._losses()
         rate_hz = self.rates_hz()[0]
         if min_rate_hz and rate_hz is not None and self._source.received and rate_hz < min_rate_hz:
@@ -145,24 +155,27 @@ class SourceWatch:
         """Losses by reason between the last two looks."""
         return self._lost
 
-    def _silence(self) -> list[Problem]:
+    def _silence(self, topic: Topic) -> list[Problem]:
         age_s, waited_s = self._source.age_s, self._clock() - self._since_s
         if age_s is None:
-            found = self._limits.above("silence", waited_s, "nothing received yet")
-            return found or [Problem(Level.WARN, "nothing received yet")]
+            text = f"nothing received yet on {topic.whereabouts}"
+            return self._limits.above("silence", waited_s, text) or [Problem(Level.WARN, text)]
         silent_s = min(age_s, waited_s)
-        return self._limits.above("silence", silent_s, f"nothing received for {silent_s:.1f} s")
+        if not self._limits.above("silence", silent_s, ""):
+            return []  # looking for publishers takes time
+        text = f"nothing received for {silent_s:.1f} s on {topic.whereabouts}"
+        return self._limits.above("silence", silent_s, text)
 
     def _losses(self) -> list[Problem]:
         found = []
         for level, name in ((Level.ERROR, "loss_error"), (Level.WARN, "loss_warn")):
             if self._lost and self._lost_share > self._limits[f"diagnostics.{name}"]:
-                found.append(Problem(level, f"lost: {_listed(self._lost)}"))
+                found.append(Problem(level, f"lost: {listed(self._lost)}"))
                 break
         if self._extra_lost:
-            found.append(Problem(Level.WARN, f"lost: {_listed(self._extra_lost)}"))
+            found.append(Problem(Level.WARN, f"lost: {listed(self._extra_lost)}"))
         if self._noted:
-            found.append(Problem(Level.WARN, f"noted: {_listed(self._noted)}"))
+            found.append(Problem(Level.WARN, f"noted: {listed(self._noted)}"))
         return found
 
     def _age(self, p99_s: float, least_s: float) -> list[Problem]:
@@ -185,7 +198,8 @@ class SourceWatch:
         return _Count(self._clock(), source.received, source.processed, dropped, Counter(extra), noted)
 
 
-def _listed(counts: Counter[str]) -> str:
+def listed(counts: Counter[str]) -> str:
+    """Name reasons with their counts."""
     return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
 
 
