@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from avperception.calibration.conditions import condition_of
+from avperception.calibration.conditions import MISSING_BELOW, condition_of
 from avperception.calibration.statistics import FEATURES, SIGNED, ImageStatistics
 from avperception.errors import ConfigurationError
 
 BINS = 20
 MARGIN = 0.05
 """How far beyond the set's own values an image may be before it counts as outside, in the feature's unit."""
+
+HARD_CONDITIONS = ("night", "tunnel", "glare", "rain or fog")
+"""Conditions that a set has to hold, whatever single statistics say: days and nights together have the
+brightness of a tunnel in their range, and nothing like one."""
+
+JUDGED_FROM = 20
+"""Images from which on a single one that lies apart counts as odd; a smaller set is taken as it is."""
+GAP = 2
+"""Empty bins between odd images and the rest: a tenth of an unsigned statistic's range."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +96,63 @@ class Coverage:
             ) from error
 
     def outside(self, statistics: ImageStatistics) -> list[str]:
-        """What of one image's statistics lies outside of the set, each in a few words; nothing is [].
+        """What of one image lies outside of the set, each in a few words; nothing is [].
 
-        A value is outside when it is further than MARGIN (0.05) beyond the lowest or highest of the set.
+        A hard condition (HARD_CONDITIONS) is outside when the set holds no such image, or so few that they
+        are odd ones; a value when it is further than MARGIN (0.05) beyond the set's range without them.
         """
-        found = []
+        found = self._unknown_condition(condition_of(statistics))
         for name, feature in self.features.items():
             value = getattr(statistics, name)
-            if value < feature.low - MARGIN:
-                found.append(f"{name} {value:.2f} is below {feature.low:.2f}, the lowest calibrated with")
-            elif value > feature.high + MARGIN:
-                found.append(f"{name} {value:.2f} is above {feature.high:.2f}, the highest calibrated with")
+            low, high = _range_without(feature, feature_range(name), self._odd_images)
+            if value < low - MARGIN:
+                found.append(f"{name} {value:.2f} is below {low:.2f}, the lowest calibrated with")
+            elif value > high + MARGIN:
+                found.append(f"{name} {value:.2f} is above {high:.2f}, the highest calibrated with")
         return found
+
+    @property
+    def _odd_images(self) -> int:
+        """How many images alone say nothing of a set: those that the report would call missing, or one."""
+        if self.images < JUDGED_FROM:
+            return 0
+        return max(1, math.ceil(MISSING_BELOW * self.images) - 1)
+
+    def _unknown_condition(self, condition: str) -> list[str]:
+        known = self.conditions.get(condition, 0)
+        if condition not in HARD_CONDITIONS or not self.conditions or known > self._odd_images:
+            return []
+        if not known:
+            return [f"{condition}: not in the calibration set"]
+        return [f"{condition}: only {known} of {self.images} images of the calibration set"]
+
+
+def _range_without(
+    feature: FeatureCoverage, full: tuple[float, float], odd_images: int
+) -> tuple[float, float]:
+    """Lowest and highest value of a statistic, without at most `odd_images` at each end that lie apart.
+
+    Apart means GAP empty bins of the histogram; the bound is then the outer edge of the next bin that is not.
+    """
+    edges = np.linspace(*full, len(feature.counts) + 1)
+    first = _first_of_the_rest(feature.counts, odd_images)
+    last = len(feature.counts) - _first_of_the_rest(feature.counts[::-1], odd_images)
+    low = max(feature.low, float(edges[first])) if first else feature.low
+    high = min(feature.high, float(edges[last])) if last < len(feature.counts) else feature.high
+    return low, high
+
+
+def _first_of_the_rest(counts: Sequence[int], odd_images: int) -> int:
+    """The first bin behind odd images, 0 where there are none."""
+    passed, before, rest = 0, None, 0
+    for position in (position for position, count in enumerate(counts) if count):
+        if before is not None and position - before > GAP:
+            rest = position
+        passed += counts[position]
+        if passed > odd_images:
+            break
+        before = position
+    return rest
 
 
 def feature_range(name: str) -> tuple[float, float]:
