@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,11 +48,17 @@ def report_on(coverage: Coverage) -> SetReport:
     return SetReport(coverage.images, shares, missing)
 
 
-def draw_report(calibration: CalibrationSet, path: Path) -> None:
+def draw_report(calibration: CalibrationSet, path: Path) -> Path:
     """Draw histograms of all statistics, brightness over contrast, the conditions and some images.
 
-    Raises ConfigurationError if the picture cannot be written.
+    Gives the file that was written: `path`, as PNG with that ending if it has none. Raises
+    ConfigurationError if the picture cannot be written; nothing is left of it then.
     """
+    if path.is_dir():
+        raise ConfigurationError(
+            f"{path} is a folder: name a file for the picture, such as {path}/coverage.png"
+        )
+    path = path if path.suffix else path.with_name(f"{path.name}.png")
     from matplotlib.figure import Figure
 
     coverage = calibration.coverage
@@ -63,11 +72,29 @@ def draw_report(calibration: CalibrationSet, path: Path) -> None:
     _draw_images(figure.add_subplot(grid[2, :]), calibration)
     missing = f"missing: {', '.join(report.missing)}" if report.missing else "every condition is there"
     figure.suptitle(f"{calibration.folder.name}: {len(calibration)} images; {missing} (rules of thumb)")
+    _save(figure, path)
+    return path
+
+
+def _save(figure: Any, path: Path) -> None:
+    picture = io.BytesIO()
+    try:
+        figure.savefig(picture, dpi=80, format=path.suffix[1:])
+    except ValueError as error:
+        raise ConfigurationError(f"{path} cannot be drawn: {error}: name a .png file") from error
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=80)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} cannot be written: {error}: name a .png file") from error
+        temporary.write_bytes(picture.getvalue())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be written: {error.strerror or error}: "
+            "free the disk or name another file with --out"
+        ) from error
+    finally:
+        with suppress(OSError):  # a part on a full disk, or none
+            temporary.unlink()
 
 
 def _draw_histogram(axes: Any, name: str, coverage: Coverage) -> None:

@@ -52,8 +52,7 @@ def report(
 ) -> None:
     """Say what a calibration set covers and what is missing, and draw it."""
     calibration = CalibrationSet.load(folder)
-    picture = out or folder.with_name(f"{folder.name}_coverage.png")
-    draw_report(calibration, picture)
+    picture = draw_report(calibration, out or _picture_beside(folder))
     summary = report_on(calibration.coverage)
     _say_skipped(calibration.skipped)
     if as_json:
@@ -63,6 +62,12 @@ def report(
     for line in summary.lines:
         typer.echo(line)
     typer.echo(f"picture: {picture}")
+
+
+def _picture_beside(folder: Path) -> Path:
+    """The picture's file beside the set, also for a folder that is called `.` or `..`."""
+    named = folder if folder.name not in ("", "..") else folder.resolve()
+    return named.parent / f"{named.name or 'set'}_coverage.png"
 
 
 def _say(summary: CollectionSummary, count: int) -> None:

@@ -141,6 +141,58 @@ def test_a_set_is_replaced_only_when_asked(tmp_path: Path) -> None:
     assert len(CalibrationSet.load(tmp_path / "set")) == 2
 
 
+@pytest.fixture
+def small_set(tmp_path: Path) -> Path:
+    bag = write_images(tmp_path / "b.mcap", [50, 100])
+    folder = tmp_path / "sets" / "city"
+    assert run("collect", bag, "--out", folder).exit_code == 0
+    return folder
+
+
+@pytest.mark.parametrize("name", [".", "../city", "../city/../city/."])
+def test_a_report_on_the_set_one_stands_in(
+    small_set: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(small_set)
+    result = run("report", name)
+    assert result.exit_code == 0, result.exception
+    said = result.stdout.rpartition("picture: ")[2].strip()
+    assert Path(said).samefile(small_set.parent / "city_coverage.png")
+
+
+def test_a_report_on_dot_dot(small_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (small_set / "inner").mkdir()
+    monkeypatch.chdir(small_set / "inner")
+    assert run("report", "..").exit_code == 0
+    assert (small_set.parent / "city_coverage.png").is_file()
+
+
+def test_where_the_picture_is_said_to_be(small_set: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    result = run("report", small_set, "--out", folder)
+    assert isinstance(result.exception, ConfigurationError)
+    assert "is a folder: name a file" in str(result.exception)
+    assert not (tmp_path / "pictures.png").exists()
+    result = run("report", small_set, "--out", tmp_path / "cover")
+    assert f"picture: {tmp_path / 'cover.png'}" in result.stdout
+    assert (tmp_path / "cover.png").is_file()
+    result = run("report", small_set, "--out", tmp_path / "cover.xyz")
+    assert "name a .png file" in str(result.exception)
+
+
+def test_no_room_for_the_picture(small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    result = run("report", small_set, "--out", tmp_path / "pictures" / "cover.png")
+    assert "No space left on device: free the disk or name another file" in str(result.exception)
+    assert list((tmp_path / "pictures").iterdir()) == []
+
+
 def test_ctrl_c_leaves_nothing(drive: Path, tmp_path: Path, repository: Path) -> None:
     code = "from avperception.cli.calibrate import app; app()"
     out = tmp_path / "sets" / "set"
