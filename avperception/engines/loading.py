@@ -102,6 +102,8 @@ def _rebuild(
     request = _earlier_request(files, precision)
     if request is None and card is not None:
         if precision == "int8":
+            if refusal:  # an engine that is there is refused as such, with the command that builds it anew
+                raise refusal
             raise EngineError(f"{reason}: int8 needs a calibration set, so it is not built at start")
         request = BuildRequest(card, precision)  # type: ignore[arg-type]
     if request is None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from avperception.engines import BACKENDS, ENGINE_POLICIES, Engine, find_engine, load_engine
+from avperception.engines.adapter import HOW_TO_INSTALL
+from avperception.engines.engine_file import EngineFile, StaleEngineError
 from avperception.engines.machine import current_machine
 from avperception.engines.manifest import read_manifest
 from avperception.engines.options import PRECISIONS
@@ -67,7 +70,8 @@ class Networks:
 def load_networks(wanted: Mapping[str, Wanted], placing: Placing) -> Networks:
     """Load the networks of all roles.
 
-    `auto` takes the GPU if everything it needs is there for every network, else the host's CPU.
+    `auto` takes the GPU if everything it needs is there for every network, else the host's CPU. An engine
+    that is there but stale is no reason to fall back: it raises StaleEngineError then too.
     Raises ModelError, EngineError or ConfigurationError.
     """
     _check_names(wanted, placing)
@@ -76,6 +80,8 @@ def load_networks(wanted: Mapping[str, Wanted], placing: Placing) -> Networks:
         return Networks(_on_cpu(cards, placing), CpuDevice())
     try:
         return _on_gpu(cards, wanted, placing)
+    except StaleEngineError:
+        raise
     except EngineError as error:
         if placing.backend == "tensorrt":
             raise
@@ -117,20 +123,48 @@ def _on_gpu(
     machine = current_machine()
     if machine.gpu is None:
         raise EngineError(f"there is no GPU to use ({machine.gpu_problem}): set backend to onnxruntime")
+    # Only a machine that could run an engine asks whether it is stale.
+    if machine.flavour is None:
+        raise EngineError(f"TensorRT is not there: {HOW_TO_INSTALL}, or set backend to onnxruntime")
+    if find_spec("cupy") is None:
+        raise EngineError(
+            "CuPy, which a GPU needs, is not installed: `avperception doctor` says which, "
+            "or set backend to onnxruntime"
+        )
+    files = _find_engines(cards, wanted, placing.engine_policy)
     from avperception.pipeline.device.cuda import CudaDevice
 
     device = CudaDevice()
     networks: dict[str, Network | None] = {}
     for role, card in cards.items():
-        networks[role] = _tensorrt(card, wanted[role].precision, placing.engine_policy) if card else None
+        networks[role] = _tensorrt(card, files[role]) if card else None
     _check_memory(device, [network for network in networks.values() if network], placing.cameras)
     return Networks(networks, device)
 
 
-def _tensorrt(card: ModelCard, precision: str, policy: str) -> Network:
+def _find_engines(
+    cards: Mapping[str, ModelCard | None], wanted: Mapping[str, Wanted], policy: str
+) -> dict[str, EngineFile]:
+    """The engines by role; one that is stale is said first, whatever else is missing."""
+    files: dict[str, EngineFile] = {}
+    missing: EngineError | None = None
+    for role, card in cards.items():
+        if card is None:
+            continue
+        try:
+            files[role] = find_engine(locate(card), wanted[role].precision, policy, card)
+        except StaleEngineError:
+            raise
+        except EngineError as error:
+            missing = missing or error
+    if missing:
+        raise missing
+    return files
+
+
+def _tensorrt(card: ModelCard, file: EngineFile) -> Network:
     from avperception.engines.tensorrt import TensorrtEngine
 
-    file = find_engine(locate(card), precision, policy, card)
     return _checked(card, TensorrtEngine(file.path), _coverage(file.manifest_path))
 
 
