@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -23,7 +24,10 @@ _LEVELS = {
     STALE: ("STALE", "bright_black"),
 }
 
-_DROPPED, _NOTED = "dropped ", "noted "
+_DROPPED, _NOTED, _LAST, _LAST_MESSAGE = "dropped ", "noted ", "last ", "last message [s]"
+
+WIDE = 110
+"""From this many columns on there is room for what is wrong beside the figures; below them otherwise."""
 
 
 def level_at(status: HeardStatus, now_s: float) -> int:
@@ -35,11 +39,41 @@ def draw_top(statuses: Sequence[HeardStatus], now_s: float, waiting: str) -> Ren
     """Draw all statuses; `waiting` is shown while there is none."""
     if not statuses:
         return Text(waiting, style="bright_black")
+    nodes = {status.name.partition(": ")[0] for status in statuses}
+    if len(nodes) == 1:
+        (node,) = nodes
+        statuses = [replace(status, name=status.name.removeprefix(f"{node}: ")) for status in statuses]
     flowing = [status for status in statuses if "received" in status.values]
     others = [status for status in statuses if "received" not in status.values]
-    parts: list[RenderableType] = [_flow_table(flowing, now_s)] if flowing else []
+    headline = _headline(statuses, now_s)
+    if nodes != {"perception"} and len(nodes) == 1:
+        headline.append(node, "bold")
+    parts: list[RenderableType] = [_Flow(flowing, now_s)] if flowing else []
     parts += [_facts(status, now_s) for status in others]
-    return Group(_headline(statuses, now_s), *parts)
+    return Group(headline, *parts)
+
+
+@dataclass(frozen=True)
+class _Flow:
+    """What has messages coming in, in a form that fits the terminal."""
+
+    statuses: Sequence[HeardStatus]
+    now_s: float
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        is_wide = options.max_width >= WIDE
+        yield _flow_table(self.statuses, self.now_s, is_wide)
+        if not is_wide:
+            yield from _wrongs(self.statuses)
+
+
+def _wrongs(statuses: Iterable[HeardStatus]) -> Iterable[RenderableType]:
+    """What is wrong with each source, in the full width."""
+    for status in statuses:
+        lines = [line for line in (_message(status).plain, *_reasons(status.values)) if line]
+        if lines:
+            yield Text.assemble("\n", _short(status.name), "  ", lines[0])
+            yield from (Text(f"  {line}", style="bright_black") for line in lines[1:])
 
 
 def _headline(statuses: Sequence[HeardStatus], now_s: float) -> Text:
@@ -51,15 +85,16 @@ def _headline(statuses: Sequence[HeardStatus], now_s: float) -> Text:
     return line
 
 
-def _flow_table(statuses: Iterable[HeardStatus], now_s: float) -> Table:
+def _flow_table(statuses: Iterable[HeardStatus], now_s: float, is_wide: bool) -> Table:
     """What has messages coming in: cameras, the lidar, fusion."""
-    table = Table(box=None, padding=(0, 1), pad_edge=False, expand=True)
+    table = Table(box=None, padding=(0, 1), pad_edge=False, expand=is_wide)
     for name, justify in (
         ("", "left"), ("level", "left"), ("in Hz", "right"), ("out Hz", "right"), ("p50 ms", "right"),
         ("p99 ms", "right"), ("age ms", "right"), ("lost", "right"),
     ):  # fmt: skip
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("what is wrong", ratio=1)
+    if is_wide:
+        table.add_column("what is wrong", ratio=1)
     for status in statuses:
         values = status.values
         table.add_row(
@@ -76,9 +111,9 @@ def _flow_table(statuses: Iterable[HeardStatus], now_s: float) -> Table:
                 )
             ),
             str(_lost(values)),
-            _message(status),
+            *([_message(status)] if is_wide else []),
         )
-        for line in _reasons(values):
+        for line in _reasons(values) if is_wide else ():
             table.add_row(*[""] * 8, Text(line, style="bright_black"))
     return table
 
@@ -93,7 +128,7 @@ def _facts(status: HeardStatus, now_s: float) -> RenderableType:
 
 
 def _short(name: str) -> Text:
-    return Text(name.removeprefix("perception: "), style="bold")
+    return Text(name, style="bold")
 
 
 def _level(status: HeardStatus, now_s: float) -> Text:
@@ -109,8 +144,11 @@ def _lost(values: Mapping[str, str]) -> int:
 
 
 def _reasons(values: Mapping[str, str]) -> Iterable[str]:
-    """Losses and notes by reason, one line each kind, and what else a source says of itself."""
+    """Losses and notes by reason, one line each kind, and what was said last of each."""
     for kind, word in ((_DROPPED, "lost so far"), (_NOTED, "noted so far")):
         found = [f"{key.removeprefix(kind)} {value}" for key, value in values.items() if key.startswith(kind)]
         if found:
             yield f"{word}: {', '.join(found)}"
+    for key, value in values.items():
+        if key.startswith(_LAST) and key != _LAST_MESSAGE:
+            yield f"{key.removeprefix(_LAST)}: {value}"

@@ -7,12 +7,16 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from itertools import islice
+from textwrap import shorten
 
 import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 SAMPLES_KEPT = 10_000
 LOG_PERIOD_S = 10.0
+TEXT_KEPT = 300
+"""Characters of the last text of a reason."""
+
 USUAL = frozenset({"invalid_points"})
 """Notes that no warning is due for: every lidar has beams that come back from nowhere."""
 
@@ -28,6 +32,7 @@ class Source:
         self._processed = 0
         self._dropped: Counter[str] = Counter()
         self._noted: Counter[str] = Counter()
+        self._texts: dict[str, str] = {}
         self._logged_s: dict[str, float] = {}
         self._last_s: float | None = None
         self._stage_ms: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=SAMPLES_KEPT))
@@ -58,6 +63,7 @@ class Source:
         with self._lock:
             counter[reason] += 1
             count = counter[reason]
+            self._texts[reason] = text
             due = now_s - self._logged_s.get(reason, -LOG_PERIOD_S) >= LOG_PERIOD_S
             if due:
                 self._logged_s[reason] = now_s
@@ -83,6 +89,13 @@ class Source:
         """What was noted, by reason."""
         with self._lock:
             return dict(self._noted)
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """What was said last of each reason, in one line of at most 300 characters."""
+        with self._lock:
+            texts = dict(self._texts)
+        return {reason: shorten(text, TEXT_KEPT, placeholder=" ...") for reason, text in texts.items()}
 
     @property
     def age_s(self) -> float | None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -30,8 +31,8 @@ CAMERA = HeardStatus("perception: front camera", 1, "lost: 2 overload", FLOW, 10
 ENGINES = HeardStatus("perception: engines", 0, "loaded", {"detector": "yolox_nano on a GPU"}, 100.0)
 
 
-def drawn(*statuses: HeardStatus, now_s: float = 100.5) -> str:
-    console = Console(width=150, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+def drawn(*statuses: HeardStatus, now_s: float = 100.5, width: int = 150) -> str:
+    console = Console(width=width, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(draw_top(statuses, now_s, "waiting for a node"))
     return console.export_text()
 
@@ -43,6 +44,30 @@ def test_a_source_is_a_row_with_its_figures_and_reasons():
     assert any("lost so far: overload 2, unknown_encoding 1" in line for line in lines)
     assert any("noted so far: time_jump 4" in line for line in lines)
     assert lines[0].split() == ["1", "OK", "1", "WARN"]
+
+
+def test_what_is_wrong_has_room_in_a_narrow_terminal():
+    text = "boxes lie 1.2 deg left of the lidar's objects (median of 20)"
+    lines = drawn(replace(CAMERA, message=text), ENGINES, width=80).splitlines()
+    (row,) = [line for line in lines if line.startswith("front camera  WARN")]
+    assert row.split()[-1] == "3"
+    assert f"front camera  {text}" in [line.rstrip() for line in lines]
+    assert any("  lost so far: overload 2, unknown_encoding 1" in line for line in lines)
+
+
+def test_what_was_said_last_of_a_reason():
+    values = {**FLOW, "last message [s]": "0.01", "last unknown_encoding": "32FC1 is no image"}
+    lines = drawn(replace(CAMERA, values=values)).splitlines()
+    assert any("unknown_encoding: 32FC1 is no image" in line for line in lines)
+    assert not any("message [s]" in line for line in lines)
+
+
+def test_whose_rows_they_are():
+    truck = [replace(status, name=f"/truck/{status.name}") for status in (CAMERA, ENGINES)]
+    lines = drawn(*truck).splitlines()
+    assert lines[0].split()[-1] == "/truck/perception" and any(x.startswith("front camera ") for x in lines)
+    both = drawn(CAMERA, *truck)
+    assert "/truck/perception: front camera" in both and "\nperception: front camera" in both
 
 
 def test_what_is_no_source_shows_all_its_values():
@@ -86,6 +111,14 @@ def test_a_running_node_as_json():
     assert statuses["perception: rear camera"]["message"].startswith("nothing received yet on ")
     assert done.returncode == any(status["level"] == 2 for status in statuses.values())
     assert not done.stderr
+
+
+@pytest.mark.usefixtures("node")
+def test_a_node_that_is_not_there_beside_one_that_is():
+    done = run_top("--once", "--node", "/truck/perception", "--timeout", "8")
+    assert done.returncode == 1 and not done.stdout
+    assert "the perception node /truck/perception" in done.stderr
+    assert "--node may be /perception" in done.stderr
 
 
 @pytest.mark.usefixtures("node")

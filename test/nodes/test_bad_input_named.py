@@ -61,6 +61,10 @@ def sweep(stamp_ns: int, frame_id: str = "base_link") -> PointCloud2:
     return stamped(message, stamp_ns, frame_id)
 
 
+def value(status: DiagnosticStatus, key: str) -> str:
+    return str(next(item.value for item in status.values if item.key == key))
+
+
 class Fleet:
     """Listens to `/diagnostics` as an operator does."""
 
@@ -112,7 +116,9 @@ def test_a_camera_info_of_another_size_than_its_image(rig: Rig):
     rig.spin_until(lambda: rig.node.cameras[0].info_source.received)
     images.publish(image(stamp_ns, frame_id="base_link"))
     points.publish(sweep(stamp_ns))
-    fleet.wait_for(FUSION, "1 camera_info_size_front")
+    status = fleet.wait_for(FUSION, "1 camera_info_size_front")
+    text = value(status, "last camera_info_size_front")
+    assert "for 8x2 pixels" in text and "has 4x2" in text
 
 
 def test_a_frame_that_tf_does_not_know(rig: Rig):
@@ -126,9 +132,11 @@ def test_a_frame_that_tf_does_not_know(rig: Rig):
     infos.publish(camera_info(stamp_ns))
     images.publish(image(stamp_ns, frame_id="nowhere"))
     points.publish(sweep(stamp_ns))
-    fleet.wait_for(FUSION, "1 no_transform_front")
+    status = fleet.wait_for(FUSION, "1 no_transform_front")
+    assert "'nowhere'" in value(status, "last no_transform_front")
     points.publish(sweep(now_ns(), frame_id="nowhere"))
-    fleet.wait_for(LIDAR, "1 no_transform")
+    status = fleet.wait_for(LIDAR, "1 no_transform")
+    assert "'nowhere'" in value(status, "last no_transform")
 
 
 @pytest.mark.parametrize("change", [{"encoding": "bgr8"}, {"width": 6}, {"frame_id": "rear"}])

@@ -79,6 +79,7 @@ def test_counters_and_what_was_lost(rig: Rig):
     assert (found["received"], found["processed"], found["dropped unknown_encoding"]) == ("2", "1", "1")
     assert float(found["latency p50 [ms]"]) >= 0
     assert status.level == DiagnosticStatus.WARN and "1 unknown_encoding" in status.message
+    assert "32FC1" in found["last unknown_encoding"]
     images.publish(now_image())
     rig.spin_until(lambda: rig.node.cameras[0].source.processed == 2)
     status = newest(rig, messages)[CAMERA]
@@ -212,6 +213,13 @@ def test_an_unconfigured_node_reports_too(rig: Rig):
     messages = rig.collect(DiagnosticArray, "/diagnostics")
     rig.spin_until(lambda: messages, timeout_s=5)
     assert set(by_name(messages[-1])) == {ENGINES}
+
+
+def test_a_node_of_another_name_reports_under_it():
+    with Rig(ros_args=["-r", "__ns:=/truck"]) as rig:
+        messages = rig.collect(DiagnosticArray, "/diagnostics")
+        rig.spin_until(lambda: messages, timeout_s=5)
+        assert set(by_name(messages[-1])) == {"/truck/perception: engines"}
 
 
 def test_limits_that_cross_at_the_start():

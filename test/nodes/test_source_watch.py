@@ -100,6 +100,17 @@ def test_losses_are_those_since_the_last_look(limits: Limits, rig: Rig):
     assert traffic.problems() == []
 
 
+def test_the_last_text_of_a_reason_is_kept_and_short(limits: Limits):
+    traffic = Traffic(limits)
+    for text in ("the first", "the\nsecond " + 1000 * "long "):
+        traffic.source.drop("overload", text)
+    traffic.extra.note("odd", "one of another size")
+    traffic.watch.look()
+    values = traffic.watch.values()
+    assert values["last overload"].startswith("the second long") and len(values["last overload"]) <= 300
+    assert values["last front camera_info odd"] == "one of another size"
+
+
 def test_limits_of_latency_can_be_set_while_it_runs(limits: Limits, rig: Rig):
     traffic = Traffic(limits)
     traffic.second(10, took_ms=700.0)

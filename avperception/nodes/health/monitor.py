@@ -173,8 +173,14 @@ class HealthMonitor:
 
     def _status(self, name: str, problems: Sequence[Problem], values: Mapping[str, str]) -> DiagnosticStatus:
         if not self._is_active:
-            return status(name, [], values, fine="inactive")
-        return status(name, problems, values)
+            return self._named(name, [], values, fine="inactive")
+        return self._named(name, problems, values)
+
+    def _named(
+        self, name: str, problems: Sequence[Problem], values: Mapping[str, str], fine: str = "ok"
+    ) -> DiagnosticStatus:
+        """A status under the node's own name: several nodes may report."""
+        return status(name, problems, values, fine, str(self._node.get_fully_qualified_name()))
 
     def _camera_status(self, camera: CameraChannel) -> DiagnosticStatus:
         watch = self._watches[camera.name]
@@ -200,12 +206,12 @@ class HealthMonitor:
             if times := percentiles_s([ms for stages in samples for ms in stages.get(stage, [])]):
                 for name, seconds in zip(("p50", "p99"), times, strict=True):
                     values[f"{role} {name} [ms]"] = f"{1e3 * seconds:.2f}"
-        return status("engines", problems, values, fine="loaded")
+        return self._named("engines", problems, values, fine="loaded")
 
     def _gpu_status(self, gpu: GpuReading | None, failure: str | None) -> DiagnosticStatus:
         problems = [Problem(Level.ERROR, failure)] if failure else []
         if gpu is None:
-            return status("gpu", problems, {})
+            return self._named("gpu", problems, {})
         values = {"name": gpu.name}
         if gpu.temperature_c is not None:
             values["temperature [°C]"] = f"{gpu.temperature_c:.0f}"
@@ -226,7 +232,7 @@ class HealthMonitor:
         values["slowed by"] = ", ".join(gpu.slowed_by) or "nothing"
         if gpu.slowed_by:
             problems.append(Problem(Level.WARN, f"slowed down by {', '.join(gpu.slowed_by)}"))
-        return status("gpu", problems, values)
+        return self._named("gpu", problems, values)
 
 
 def _on_topics(topics: Iterable[Input | Output]) -> list[Problem]:

@@ -132,6 +132,10 @@ class SourceWatch:
             values[f"dropped {reason}"] = str(count)
         for reason, count in sorted(source.noted.items()):
             values[f"noted {reason}"] = str(count)
+        texts = {**source.texts}
+        for extra in self._extras:
+            texts.update({f"{extra.name} {reason}": text for reason, text in extra.texts.items()})
+        values.update({f"last {reason}": text for reason, text in sorted(texts.items())})
         return values
 
     def rates_hz(self) -> tuple[float | None, float | None]:
