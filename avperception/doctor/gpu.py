@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, distributions, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from avperception.doctor.finding import Finding, note, ok, wrong
 from avperception.engines import adapter
-from avperception.engines.adapter import FLAVOURS, HOW_TO_INSTALL, Flavour, probe, target_names
+from avperception.engines.adapter import (
+    FLAVOUR_VARIABLE,
+    FLAVOURS,
+    HOW_TO_INSTALL,
+    Flavour,
+    probe,
+    target_names,
+)
 from avperception.engines.machine import Machine
 from avperception.pipeline.device.cuda_jpeg import NvImageCodec
 from avperception.pipeline.device.cuda_jpeg import probe as probe_nvimagecodec
@@ -31,13 +41,55 @@ def examine_gpu(machine: Machine) -> Iterator[Finding]:
     yield ok("driver", f"{machine.driver or 'of unknown version'}, up to CUDA {machine.cuda or 'unknown'}")
 
 
+_WHEEL = re.compile(r"(?:cupy-cuda(\d+)x|tensorrt(?:-rtx)?-cu(\d+)(?:-\w+)?)")
+"""Packages that say in their name for which CUDA they are."""
+
+_OLDEST_DRIVER = {"12": "525", "13": "580"}
+"""By the major version of CUDA, the first driver that runs it (release notes of the CUDA Toolkit)."""
+
+
+def examine_cuda(machine: Machine, packages: Iterable[str] | None = None) -> Iterator[Finding]:
+    """Is the driver new enough for the CUDA that the installed `packages`, by name, were made for?"""
+    if machine.gpu is None or machine.cuda is None:
+        return
+    names = (str(found.metadata["Name"]) for found in distributions()) if packages is None else packages
+    normal = sorted({re.sub(r"[-_.]+", "-", name).lower() for name in names})
+    majors = {name: match[1] or match[2] for name in normal if (match := _WHEEL.fullmatch(name))}
+    driver = int(machine.cuda.partition(".")[0])
+    too_new = [name for name, major in majors.items() if int(major) > driver]
+    if not too_new:
+        yield ok("CUDA", f"{machine.cuda}, made for it or older: {', '.join(majors) or 'no package yet'}")
+        return
+    major = max((majors[name] for name in too_new), key=int)
+    text = f"the driver is for CUDA {machine.cuda}, of CUDA {major} are {', '.join(too_new)}"
+    needed = _OLDEST_DRIVER.get(major)
+    text += f": driver {needed} or newer is needed" if needed else ": a newer driver is needed"
+    yield wrong("CUDA", text, f"sudo apt install nvidia-driver-{needed or 'VERSION'}")
+
+
+@contextmanager
+def chosen_flavour() -> Iterator[list[Finding]]:
+    """Give what is wrong with the variable that picks a TensorRT; if it is, look without it meanwhile."""
+    chosen = os.environ.get(FLAVOUR_VARIABLE, "")
+    if not chosen or (chosen in FLAVOURS and isinstance(probe(chosen), Flavour)):
+        yield []
+        return
+    reason = probe(chosen) if chosen in FLAVOURS else f"it must be one of {', '.join(FLAVOURS)}"
+    del os.environ[FLAVOUR_VARIABLE]
+    try:
+        text = f"{chosen!r}: {reason}; what follows is without it"
+        yield [wrong(FLAVOUR_VARIABLE, text, f"unset {FLAVOUR_VARIABLE}")]
+    finally:
+        os.environ[FLAVOUR_VARIABLE] = chosen
+
+
 def examine_runtimes(machine: Machine) -> Iterator[Finding]:
     """Which runtimes for networks are installed, and do they fit the GPU?"""
     found = {name: probe(name) for name in FLAVOURS}
     installed = [flavour for flavour in found.values() if isinstance(flavour, Flavour)]
     for name, flavour in found.items():
         if isinstance(flavour, Flavour):
-            used = "" if flavour is installed[0] else ", not used: the other one comes first"
+            used = "" if name == adapter.flavour().name else ", not used: the other one is"
             yield ok(name, flavour.version + used)
             yield from _known_gpu(flavour, machine)
         elif installed or machine.gpu is None:

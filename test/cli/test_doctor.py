@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from avperception.doctor.finding import State
-from avperception.doctor.gpu import examine_gpu, examine_runtimes
+from avperception.doctor.gpu import examine_cuda, examine_gpu, examine_runtimes
 from avperception.doctor.ros import examine_ros
+from avperception.engines.adapter import Flavour
+from avperception.engines.adapter import probe as probe_tensorrt
 from avperception.engines.machine import Gpu, Machine
 from avperception.pipeline.device.cuda_jpeg import probe
 
@@ -103,3 +105,35 @@ def test_without_a_gpu_that_is_said_and_no_fault():
     (gpu,) = examine_gpu(Machine("linux-x86_64", None, "no driver", None, None, None, None))
     assert gpu.state is State.NOTE
     assert gpu.text == "no driver: networks run on the CPU with ONNX Runtime"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "reason"),
+    [("foo", "it must be one of tensorrt, tensorrt_rtx"), ("tensorrt", "not installed")],
+)
+def test_a_tensorrt_that_cannot_be_chosen_is_one_line_of_a_whole_report(
+    tmp_path: Path, chosen: str, reason: str
+):
+    if chosen == "tensorrt" and isinstance(probe_tensorrt(chosen), Flavour):
+        pytest.skip("TensorRT is installed")
+    result = doctor(tmp_path, "--json", AVPERCEPTION_TENSORRT=chosen)
+    assert result.returncode == 1, result.stderr
+    findings = {finding["what"]: finding for finding in json.loads(result.stdout)}
+    assert findings["AVPERCEPTION_TENSORRT"]["state"] == "wrong"
+    assert findings["AVPERCEPTION_TENSORRT"]["text"].startswith(f"{chosen!r}: {reason}")
+    assert findings["AVPERCEPTION_TENSORRT"]["command"] == "unset AVPERCEPTION_TENSORRT"
+    assert {"Python", "ONNX Runtime", "model yolox_nano"} <= set(findings)
+
+
+def test_a_driver_older_than_the_packages_is_found():
+    packages = ["numpy", "cupy-cuda13x", "tensorrt_rtx_cu13_libs", "tensorrt-cu12"]
+    (cuda,) = examine_cuda(replace(GPU_MACHINE, cuda="12.4"), packages)
+    assert cuda.state is State.WRONG
+    assert cuda.text == (
+        "the driver is for CUDA 12.4, of CUDA 13 are cupy-cuda13x, tensorrt-rtx-cu13-libs: "
+        "driver 580 or newer is needed"
+    )
+    assert cuda.command == "sudo apt install nvidia-driver-580"
+    (cuda,) = examine_cuda(GPU_MACHINE, packages)
+    assert cuda.state is State.OK
+    assert cuda.text.startswith("13.0, ")
