@@ -250,6 +250,11 @@ def find_sightings(obstacles: Float32, view: CameraView, detections: Sequence[De
 
 def _around(obstacles: Float32, detection: Detection3D) -> Float32:
     """The points in and around a 3D box."""
+    reach = float(np.linalg.norm(detection.size[:2] / 2 + MARGIN_M))
+    x, y = detection.center[:2].astype(np.float32)
+    # One axis after the other: most of a sweep lies elsewhere.
+    obstacles = obstacles[np.abs(obstacles[:, 0] - x) <= reach]
+    obstacles = obstacles[np.abs(obstacles[:, 1] - y) <= reach]
     cosine, sine = np.cos(detection.yaw), np.sin(detection.yaw)
     offset = obstacles - detection.center
     along = offset[:, :2] @ np.array([[cosine, -sine], [sine, cosine]])
