@@ -28,17 +28,19 @@ from avperception.engines.engine_file import (
     SUFFIX,
     EngineFile,
     StaleEngineError,
-    engine_folders,
-    engines_in,
     engines_of,
+    rebuild_command,
     verify,
 )
+from avperception.engines.loading import built_engines, network_of
 from avperception.engines.machine import Machine, current_machine
 from avperception.engines.manifest import read_manifest
 from avperception.engines.options import PRECISIONS, CompilerOptions, parse_profiles, parse_targets
 from avperception.engines.precision import CALIBRATORS
 from avperception.errors import ConfigurationError, EngineError, require_one_of
+from avperception.models.card import ModelCard
 from avperception.models.library import find_card, locate
+from avperception.paths import share_directory
 
 EXIT_FAILURES = 1
 
@@ -88,7 +90,7 @@ def build(
     require_one_of("--precision", precision, PRECISIONS)
     require_one_of("--calibrator", calibrator, CALIBRATORS)
     request = BuildRequest(
-        card=find_card(model),
+        card=_card(model),
         precision=precision,  # type: ignore[arg-type] # checked above
         options=CompilerOptions(
             targets=parse_targets(target),
@@ -138,11 +140,15 @@ def _say_built(result: BuildResult) -> None:
 
 @app.command("list")
 def list_engines(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MODEL]...", help="Cards of your own (.yaml), beside what goes by name."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show what is built, for which GPU, and whether it can be used here or why not."""
     machine = current_machine()
-    rows = [_row(file, machine) for folder in engine_folders() for file in engines_in(folder)]
+    rows = [_row(file, machine) for file in built_engines(map(find_card, models or []))]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     elif rows:
@@ -152,7 +158,10 @@ def list_engines(
                 name = row["file"].rpartition("/")[2]
                 typer.echo(f"\n{name}: {'; '.join(row['reasons'])}: build it with `{row['command']}`")
     else:
-        typer.echo("no engine is built yet: `avperception engine build MODEL` builds one")
+        typer.echo(
+            "no engine is built yet: `avperception engine build MODEL` builds one; "
+            "of a card in another folder give its path: `avperception engine list CARD.yaml`"
+        )
 
 
 def _row(file: EngineFile, machine: Machine) -> dict[str, Any]:
@@ -171,7 +180,7 @@ def _row(file: EngineFile, machine: Machine) -> dict[str, Any]:
             "built": manifest.build.time,
         }
     try:
-        verify(file, machine)
+        verify(file, machine, network_of(file))
     except StaleEngineError as error:
         row |= {"valid": False, "for_another_machine": error.only_lacks_gpu}
         row |= {"reasons": list(map(str, error.differences)), "command": error.command}
@@ -188,7 +197,12 @@ def inspect(
 ) -> None:
     """Show the layers of an engine: what is fused into each, its precision, and the memory they take."""
     file = _engine(engine, precision)
-    manifest = read_manifest(file.manifest_path)
+    try:
+        manifest = read_manifest(file.manifest_path)
+    except EngineError as error:
+        raise EngineError(
+            f"{error}: build it with `{rebuild_command(file, None, current_machine())}`"
+        ) from error
     try:
         layers = json.loads(file.layers_path.read_bytes())
     except (OSError, ValueError) as error:
@@ -233,7 +247,7 @@ def check(
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("comparing", total=None)
         report = check_engine(
-            find_card(model), precision, images, count,
+            _card(model), precision, images, count,
             lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
     failures = report.failures(largest_drop, largest_error)
@@ -253,6 +267,17 @@ def _say_checked(report: CheckReport, failures: list[str]) -> None:
         typer.echo(f"failed: {failure}", err=True)
 
 
+def _card(model: str) -> ModelCard:
+    """The card of MODEL; a network in its place is said so, for its own error would be one of YAML."""
+    if model.lower().endswith(".onnx"):
+        raise ConfigurationError(
+            f"{model} is a network, a model card (.yaml) is wanted: copy one of "
+            f"{share_directory() / 'config' / 'models'}, put in file, classes and input, and compare both by "
+            "`avperception models check CARD.yaml`"
+        )
+    return find_card(model)
+
+
 def _engine(text: str, precision: str | None) -> EngineFile:
     """The engine file that is named, or the newest of a model."""
     if text.endswith(SUFFIX):
@@ -262,7 +287,7 @@ def _engine(text: str, precision: str | None) -> EngineFile:
         return file
     if precision is not None:
         require_one_of("--precision", precision, PRECISIONS)
-    network = locate(find_card(text))
+    network = locate(_card(text))
     files = engines_of(network, precision or "*")
     if not files:
         wanted = f" --precision {precision}" if precision else ""

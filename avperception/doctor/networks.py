@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from avperception.doctor.finding import Finding, note, ok, wrong
-from avperception.engines.engine_file import StaleEngineError, engine_folders, engines_in, verify
+from avperception.engines.engine_file import StaleEngineError, verify
+from avperception.engines.loading import built_engines, network_of
 from avperception.engines.machine import Machine
 from avperception.errors import ModelError
 from avperception.models.library import (
@@ -39,16 +40,15 @@ def examine_models() -> Iterator[Finding]:
 
 def examine_engines(machine: Machine) -> Iterator[Finding]:
     """Can each built engine be run here?"""
-    for folder in engine_folders():
-        for file in engines_in(folder):
-            what = f"engine {file.path.name}"
-            try:
-                verify(file, machine)
-            except StaleEngineError as error:
-                reasons = "; ".join(map(str, error.differences))
-                if error.only_lacks_gpu:
-                    yield note(what, f"for another machine: {reasons}")
-                else:
-                    yield wrong(what, reasons, error.command)
+    for file in built_engines():
+        what = f"engine {file.path.name}"
+        try:
+            verify(file, machine, network_of(file))
+        except StaleEngineError as error:
+            reasons = "; ".join(map(str, error.differences))
+            if error.only_lacks_gpu:
+                yield note(what, f"for another machine: {reasons}")
             else:
-                yield ok(what, str(file.path))
+                yield wrong(what, reasons, error.command)
+        else:
+            yield ok(what, str(file.path))

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avperception.engines.adapter import FLAVOURS, Flavour, probe
 from avperception.engines.engine import Engine
-from avperception.engines.engine_file import EngineFile, StaleEngineError, engines_of, model_of, verify
+from avperception.engines.engine_file import (
+    EngineFile,
+    StaleEngineError,
+    engine_folders,
+    engines_in,
+    engines_of,
+    model_of,
+    verify,
+)
+from avperception.engines.files import engine_directory
 from avperception.engines.machine import current_machine
 from avperception.engines.manifest import read_manifest
 from avperception.engines.onnxruntime import OnnxRuntimeEngine
-from avperception.errors import EngineError, require_one_of
+from avperception.errors import AvperceptionError, EngineError, require_one_of
 from avperception.models.card import ModelCard
-from avperception.models.library import reference
+from avperception.models.library import find_card, network_path, reference
 
 if TYPE_CHECKING:
     from avperception.engines.builder import BuildRequest
@@ -86,6 +97,40 @@ def find_engine(
         f"there is no {precision} engine of {network}: build it with "
         f"`avperception engine build {model} --precision {precision}`, or set backend to onnxruntime"
     )
+
+
+def built_engines(cards: Iterable[ModelCard] = ()) -> list[EngineFile]:
+    """All engines of the models that go by name, of these `cards`, and of the current folder, each once.
+
+    An engine of a card of one's own lies beside its network: there is no list of such folders.
+    """
+    networks = [path for card in cards if (path := network_path(card))]
+    folders = [*engine_folders(), *map(engine_directory, networks), Path.cwd()]
+    return [file for folder in dict.fromkeys(map(Path.resolve, folders)) for file in engines_in(folder)]
+
+
+def network_of(file: EngineFile) -> Path | None:
+    """The ONNX file that an engine is of, by the card in its manifest, else by the engine's name.
+
+    None where there is no such card or network, or the card's network is called otherwise by now.
+    """
+    parts = file.name_parts
+    if parts is None:
+        return None
+    for name in (_model_in_manifest(file), model_of(parts[0])):
+        with suppress(AvperceptionError):
+            network = network_path(find_card(name))
+            if network is not None and network.stem == parts[0]:
+                return network
+    beside = file.path.with_name(f"{parts[0]}.onnx")
+    return beside if beside.is_file() else None
+
+
+def _model_in_manifest(file: EngineFile) -> str:
+    try:
+        return read_manifest(file.manifest_path).request.model
+    except EngineError:
+        return ""
 
 
 def _rebuild(

@@ -11,10 +11,13 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from avperception.cli.engine import app
+from avperception.doctor.finding import State
+from avperception.doctor.networks import examine_engines
 from avperception.engines.adapter import TENSORRT_RTX, Flavour, probe
 from avperception.engines.check import CheckReport
 from avperception.engines.machine import current_machine
 from avperception.errors import AvperceptionError
+from avperception.models.library import find_card, locate
 
 without_gpu = pytest.mark.skipif(current_machine().gpu is not None, reason="there is a GPU")
 LINE = [sys.executable, "-c", "from avperception.cli.main import main; main()", "engine"]
@@ -160,3 +163,43 @@ def test_ctrl_c_ends_a_build_without_a_traceback(environment: dict[str, str]):
     assert process.returncode == 130
     assert b"Traceback" not in errors
     assert [path.suffix for path in folder.iterdir()] == [".lock"]
+
+
+def test_an_engine_of_another_network_and_one_of_an_own_card_are_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    card = find_card("demo_detector")
+    network = (tmp_path / "own.onnx").resolve()
+    network.write_bytes(locate(card).read_bytes())
+    own = tmp_path / "own.yaml"
+    text = card.path.read_text().replace("demo_detector", "own", 1).replace(card.file, network.name)
+    own.write_text(text)
+    monkeypatch.delenv("AVPERCEPTION_ENGINES", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    built = CliRunner().invoke(app, ["build", str(own), "--precision", "fp32", "--target", "sm86"])
+    assert built.exit_code == 0, (built.output, built.exception)
+
+    def rows(*arguments: str) -> dict[str, dict[str, object]]:
+        found = json.loads(CliRunner().invoke(app, ["list", "--json", *arguments]).stdout)
+        return {Path(row["file"]).name: row for row in found}
+
+    name = "own.fp32.sm86.engine"
+    assert name not in rows()
+    assert not any("network" in str(reason) for reason in rows(str(own))[name].get("reasons", []))  # type: ignore[attr-defined]
+    monkeypatch.chdir(tmp_path)
+    assert name in rows()
+    network.write_bytes(network.read_bytes() + b"\0")
+    assert any(str(reason).startswith("network own.onnx") for reason in rows()[name]["reasons"])  # type: ignore[attr-defined]
+    (finding,) = [f for f in examine_engines(current_machine()) if f.what == f"engine {name}"]
+    assert finding.state is State.WRONG
+    assert "network own.onnx" in finding.text
+
+    (tmp_path / "own.fp32.sm86.json").unlink()
+    inspected = CliRunner().invoke(app, ["inspect", name])
+    assert "build it with `avperception engine build " in str(inspected.exception)
+
+
+def test_a_network_in_place_of_a_card_is_said_so():
+    result = CliRunner().invoke(app, ["build", "net.onnx"])
+    assert isinstance(result.exception, AvperceptionError)
+    assert "net.onnx is a network, a model card (.yaml) is wanted: copy one of " in str(result.exception)
