@@ -22,6 +22,7 @@ from avperception.cli.engine_tables import (
     memory_text,
     sensitivity_table,
 )
+from avperception.engines.adapter import HOW_TO_INSTALL
 from avperception.engines.builder import BuildRequest, BuildResult, build_engine
 from avperception.engines.check import CheckReport, check_engine
 from avperception.engines.engine_file import (
@@ -156,12 +157,17 @@ def list_engines(
         for row in rows:
             if not row["valid"] and not row["for_another_machine"]:
                 name = row["file"].rpartition("/")[2]
-                typer.echo(f"\n{name}: {'; '.join(row['reasons'])}: build it with `{row['command']}`")
+                typer.echo(f"\n{name}: {'; '.join(row['reasons'])}: {_next_step(row, machine)}")
     else:
         typer.echo(
             "no engine is built yet: `avperception engine build MODEL` builds one; "
             "of a card in another folder give its path: `avperception engine list CARD.yaml`"
         )
+
+
+def _next_step(row: dict[str, Any], machine: Machine) -> str:
+    build = f"build it with `{row['command']}`"
+    return build if machine.flavour else f"{HOW_TO_INSTALL}; if it does not fit then, {build}"
 
 
 def _row(file: EngineFile, machine: Machine) -> dict[str, Any]:

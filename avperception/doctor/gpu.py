@@ -24,7 +24,8 @@ from avperception.engines.machine import Machine
 from avperception.pipeline.device.cuda_jpeg import NvImageCodec
 from avperception.pipeline.device.cuda_jpeg import probe as probe_nvimagecodec
 
-_RTX_COMMAND = "pip install avperception[tensorrt-rtx]"
+INSTALL_TENSORRT = "pip install 'avperception[tensorrt-rtx]'"
+"""On a Jetson it is JetPack's own python3-libnvinfer instead."""
 
 _TEGRA = Path("/etc/nv_tegra_release")
 """A Jetson has this file; with CUDA 12 its wheels of some libraries are others."""
@@ -96,7 +97,7 @@ def examine_runtimes(machine: Machine) -> Iterator[Finding]:
             yield note(name, flavour)
     if not installed and machine.gpu is not None:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in found.items())
-        yield wrong("TensorRT", f"{reasons}: {HOW_TO_INSTALL}", _RTX_COMMAND)
+        yield wrong("TensorRT", f"{reasons}: {HOW_TO_INSTALL}", INSTALL_TENSORRT)
     yield from _cupy(machine)
     if machine.gpu is not None:
         yield _nvimagecodec(machine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from avperception.doctor.finding import Finding, note, ok, wrong
+from avperception.doctor.gpu import INSTALL_TENSORRT
 from avperception.engines.engine_file import StaleEngineError, verify
 from avperception.engines.loading import built_engines, network_of
 from avperception.engines.machine import Machine
@@ -49,6 +50,8 @@ def examine_engines(machine: Machine) -> Iterator[Finding]:
             if error.only_lacks_gpu:
                 yield note(what, f"for another machine: {reasons}")
             else:
-                yield wrong(what, reasons, error.command)
+                # Without TensorRT a build is as impossible as a run.
+                mend = error.command if machine.flavour else INSTALL_TENSORRT
+                yield wrong(what, reasons, mend)
         else:
             yield ok(what, str(file.path))

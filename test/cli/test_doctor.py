@@ -10,6 +10,7 @@ import pytest
 
 from avperception.doctor.finding import State
 from avperception.doctor.gpu import examine_cuda, examine_gpu, examine_runtimes
+from avperception.doctor.networks import examine_engines
 from avperception.doctor.ros import examine_ros
 from avperception.engines.adapter import Flavour
 from avperception.engines.adapter import probe as probe_tensorrt
@@ -137,3 +138,15 @@ def test_a_driver_older_than_the_packages_is_found():
     (cuda,) = examine_cuda(GPU_MACHINE, packages)
     assert cuda.state is State.OK
     assert cuda.text.startswith("13.0, ")
+
+
+def test_an_engine_where_no_tensorrt_is_wants_it_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "some.fp16.sm86.engine").write_bytes(b"old")
+    monkeypatch.setenv("AVPERCEPTION_ENGINES", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (finding,) = [f for f in examine_engines(GPU_MACHINE) if "some." in f.what]
+    assert finding.command == "pip install 'avperception[tensorrt-rtx]'"
+    (finding,) = [
+        f for f in examine_engines(replace(GPU_MACHINE, flavour="tensorrt_rtx")) if "some." in f.what
+    ]
+    assert str(finding.command).startswith("avperception engine build ")
