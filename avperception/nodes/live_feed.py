@@ -18,7 +18,6 @@ from visualization_msgs.msg import MarkerArray
 
 from avperception.errors import MessageError, TransformError
 from avperception.nodes import qos
-from avperception.nodes.conversions.cameras import camera_model_from_message
 from avperception.nodes.conversions.clouds import LABELLED_DTYPE
 from avperception.nodes.conversions.headers import stamp_ns
 from avperception.nodes.conversions.images import image_from_message
@@ -29,6 +28,7 @@ from avperception.nodes.conversions.results import (
     detections_2d_from_message,
     lanes_from_message,
 )
+from avperception.nodes.live_calibrations import LiveCalibrations
 from avperception.nodes.transforms import TransformTree, make_transform_tree
 from avperception.types import CameraModel
 from avperception.viewing.entities import object_colors
@@ -56,7 +56,7 @@ class LiveFeed:
         self._transforms: TransformTree = make_transform_tree()
         self._subscribed: set[str] = set()
         self._cameras: dict[str, str] = {}
-        self._models: dict[str, CameraModel] = {}
+        self._calibrations = LiveCalibrations(node, f"{namespace}/{self._name}")
         self._classes: dict[str, tuple[str, ...]] = {}
         self._shown: defaultdict[str, deque[int]] = defaultdict(lambda: deque(maxlen=IMAGES_KEPT))
         self._target_frame: str | None = None
@@ -88,6 +88,7 @@ class LiveFeed:
             self._take_input(topic, types[0].rpartition("/")[2])
         for topic, types in outputs:
             self._take_output(topic, types[0].rpartition("/")[2])
+        self._calibrations.ask()
 
     def _take_input(self, topic: str, kind: str) -> None:
         if kind == "Image":
@@ -95,12 +96,13 @@ class LiveFeed:
         elif kind == "CompressedImage":
             self._subscribe(CompressedImage, topic, self._on_compressed, qos.sensor())
         elif kind == "CameraInfo":
-            self._subscribe(CameraInfo, topic, self._on_info, qos.sensor())
+            self._subscribe(CameraInfo, topic, self._calibrations.add, qos.sensor())
 
     def _take_output(self, topic: str, kind: str) -> None:
         camera = topic.rpartition("/output/")[2].rpartition("/")[0]
         if kind == "Detection2DArray":
             self._view.add_cameras([camera])
+            self._calibrations.expect(camera)
             self._subscribe(Detection2DArray, topic, lambda m: self._on_boxes(camera, m))
         elif kind == "Image":
             self._subscribe(ImageMessage, topic, lambda m: self._on_mask(camera, m))
@@ -141,9 +143,6 @@ class LiveFeed:
             except TransformError:
                 continue
 
-    def _on_info(self, message: CameraInfo) -> None:
-        self._models[message.header.frame_id] = camera_model_from_message(message)
-
     def _on_image(self, message: ImageMessage) -> None:
         if camera := self._due(message):
             self._view.show_image(camera, image_from_message(message))
@@ -167,7 +166,7 @@ class LiveFeed:
         return camera
 
     def _place_camera(self, camera: str, frame_id: str, stamp: int) -> None:
-        model = self._models.get(frame_id)
+        model = self._calibrations.model(camera, frame_id)
         if model is None or self._target_frame is None:
             return
         try:
@@ -202,7 +201,7 @@ class LiveFeed:
         self._tracks = {d.track_id & 0xFFFF: d.class_name for d in objects.detections if d.track_id}
         self._view.show_objects(objects.detections, objects.stamp_ns)
         for frame_id, camera in self._cameras.items():
-            if model := self._models.get(frame_id):
+            if model := self._calibrations.model(camera, frame_id):
                 self._show_wire_frames(camera, model, frame_id, objects)
 
     def _show_wire_frames(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from rclpy.node import Node
@@ -38,6 +39,15 @@ NEAREST = 0.3
 FRAMES_WAITING = 1
 
 
+@dataclass(frozen=True)
+class CameraForm:
+    """How a camera's images come, as the parameters of the perception node say."""
+
+    name: str
+    is_compressed: bool = False
+    is_rectified: bool = False
+
+
 class OverlayChannel:
     """Publishes `~/debug/CAM/overlay`; subscribes to what it draws only while that has subscribers.
 
@@ -45,16 +55,10 @@ class OverlayChannel:
     """
 
     def __init__(
-        self,
-        node: Node,
-        camera: str,
-        perception: str,
-        compressed: bool,
-        rate: float,
-        transforms: TransformTree,
+        self, node: Node, form: CameraForm, perception: str, rate: float, transforms: TransformTree
     ) -> None:
-        self.camera = camera
-        self._compressed = compressed
+        self.camera = camera = form.name
+        self._form = form
         self._period_ns = round(1e9 / rate)
         self._transforms = transforms
         self._source = Source(f"{camera} overlay", node.get_logger())
@@ -66,8 +70,8 @@ class OverlayChannel:
         self._publisher = node.create_publisher(
             ImageMessage, topic, qos.result(), qos_overriding_options=qos.overridable()
         )
-        image_type = CompressedImage if compressed else ImageMessage
-        image = f"{perception}/input/{camera}/image_raw{'/compressed' if compressed else ''}"
+        image_type = CompressedImage if form.is_compressed else ImageMessage
+        image = f"{perception}/input/{camera}/image_raw{'/compressed' if form.is_compressed else ''}"
         output = f"{perception}/output/{camera}"
         self._inputs = OnDemand(
             node,
@@ -115,7 +119,7 @@ class OverlayChannel:
 
     def _on_info(self, message: CameraInfo) -> None:
         try:
-            self._model = camera_model_from_message(message)
+            self._model = camera_model_from_message(message, self._form.is_rectified)
         except MessageError as error:
             self._source.drop(error.reason, str(error))
 
@@ -158,7 +162,8 @@ class OverlayChannel:
             self._source.drop("internal_error", f"an overlay could not be drawn: {error!r}")
 
     def _draw(self, frame: OverlayFrame) -> None:
-        image = image_from_compressed(frame.image) if self._compressed else image_from_message(frame.image)
+        read = image_from_compressed if self._form.is_compressed else image_from_message
+        image = read(frame.image)
         picture = draw_overlay(cpu.to_bgr(image), self._result(frame, image), self._scene(frame, image))
         message = image_message(picture, "bgr8")
         message.header = frame.image.header

@@ -25,7 +25,7 @@ from avperception.nodes.conversions.headers import stamp_ns
 from avperception.nodes.conversions.markers import detection_markers
 from avperception.nodes.conversions.results import DetectedObjects, detected_objects_from_message
 from avperception.nodes.on_demand import OnDemand, Wanted
-from avperception.nodes.overlay_channel import OverlayChannel
+from avperception.nodes.overlay_channel import CameraForm, OverlayChannel
 from avperception.nodes.process import run_node
 from avperception.nodes.source import Source
 from avperception.nodes.transforms import TransformTree, make_transform_tree
@@ -62,7 +62,7 @@ class Visualizer(Node):
         self._markers = self._output(MarkerArray, "~/markers")
         self._cloud = self._output(PointCloud2, "~/points_coloured")
         self.overlays = [
-            OverlayChannel(self, name, perception, self._is_compressed(name), rate, self._transforms)
+            OverlayChannel(self, self._form(name), perception, rate, self._transforms)
             for name in cameras
             if name
         ]
@@ -112,9 +112,14 @@ class Visualizer(Node):
         )
         return float(self.declare_parameter("overlay_rate", 10.0, descriptor).value)
 
-    def _is_compressed(self, camera: str) -> bool:
-        name, description = f"{camera}.transport", "How its images come; one of: raw, compressed."
-        return self._declare(name, "raw", description) == "compressed"
+    def _form(self, camera: str) -> CameraForm:
+        transport = self._declare(
+            f"{camera}.transport", "raw", "How its images come; one of: raw, compressed."
+        )
+        is_rectified = self._declare(
+            f"{camera}.rectified", False, "Its images are rectified already: camera_info's P is used."
+        )
+        return CameraForm(camera, transport == "compressed", bool(is_rectified))
 
     def _follow_interest(self) -> None:
         for overlay in self.overlays:

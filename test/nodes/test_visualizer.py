@@ -209,6 +209,29 @@ def test_the_mask_is_a_tint_and_3d_boxes_and_lanes_are_laid_over_the_image(stage
     assert (np.abs(edge - np.array(class_bgr("car"))).max(axis=-1) < 60).any()
 
 
+def test_3d_boxes_on_rectified_images_are_laid_through_p(stage: Stage):
+    """K is that of the lens, twice as long: through it the box would be twice as wide."""
+    show = Show(stage, front__rectified=True)
+    pictures = show.overlays()
+    show.static.publish(transform("base_link", FRAME, START))
+    info = calibration(START)
+    info.k = [400.0, 0, 159.5, 0, 400.0, 99.5, 0, 0, 1]
+    info.d = [-0.3, 0.1, 0.0, 0.0, 0.0]
+    info.p = [200.0, 0, 159.5, 0, 0, 200.0, 99.5, 0, 0, 0, 1, 0]
+    show.info.publish(info)
+    stage.spin_for(0.5)
+
+    def send() -> None:
+        show.objects.publish(detections_3d_message(fused(START)))
+        stage.spin_for(0.2)
+        show.image.publish(image(START))
+        show.found.publish(detections_2d(START))
+
+    drawn = show.draw(send, pictures)
+    edge = drawn[95:105, round(159.5 + 200 / 9) - 2 : round(159.5 + 200 / 9) + 3].astype(int)
+    assert (np.abs(edge - np.array(class_bgr("car"))).max(axis=-1) < 60).any()
+
+
 def test_an_overlay_does_not_wait_for_what_does_not_come(stage: Stage):
     """Without calibration, mask and lidar there are the 2D boxes at least."""
     show = Show(stage)
