@@ -119,10 +119,11 @@ class BagPlayer(Node):
 
     def _play_all(self) -> None:
         wanted = [name for name in self._wait_for if name in self._publishers_by_topic]
-        if not self._playback.hold(lambda: not self._without_subscriber(wanted), self._patience_s):
-            missing = self._without_subscriber(wanted) if self.context.ok() else []
-            if missing:
-                self.get_logger().warning(f"nobody subscribes to {', '.join(missing)}: played all the same")
+        is_begun = self._playback.hold(lambda: not self._without_subscriber(wanted), self._patience_s)
+        if self._playback.is_stopped:
+            return
+        if not is_begun and (missing := self._without_subscriber(wanted)):
+            self.get_logger().warning(f"nobody subscribes to {', '.join(missing)}: played all the same")
         if self._playback.run():
             self.get_logger().info(f"{self._bag.path} is over" + self._damage())
             self.context.shutdown()

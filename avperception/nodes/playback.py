@@ -55,6 +55,11 @@ class Playback:
         """Let `run` come back at once; safe from any thread."""
         self._stopped.set()
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped.is_set()
+
     def hold(self, ready: Callable[[], bool], timeout_s: float) -> bool:
         """Keep the clock at the start until `ready`; False when that takes longer, or it was stopped."""
         end_s = time.monotonic() + timeout_s

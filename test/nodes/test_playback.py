@@ -161,6 +161,20 @@ def test_the_node_waits_for_its_subscribers_and_sends_everything_then(stage: Sta
     assert not stage.companion.get_publishers_info_by_topic("/perception/output/words")
 
 
+def test_who_is_missing_is_told_after_the_wait_and_not_when_it_is_broken_off(
+    recording: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told = "nobody subscribes to /words: played all the same"
+    with Stage() as stage:
+        player(stage, recording, wait_for=["/words"], loop=True).begin()
+        stage.spin_for(0.3)
+    assert told not in capfd.readouterr().err
+    with Stage() as stage:
+        player(stage, recording, wait_for=["/words"], wait_timeout=0.1, loop=True).begin()
+        stage.spin_for(0.5)
+    assert told in capfd.readouterr().err
+
+
 def test_latched_topics_reach_a_late_subscriber(stage: Stage, recording: Path) -> None:
     node = player(stage, recording, loop=True)
     node.begin()
