@@ -19,6 +19,7 @@ from avperception.types import Image, UInt8
 
 SET_FILE = "set.json"
 FORMAT = 1
+SHOWN_SKIPPED = 3
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
@@ -75,6 +76,16 @@ class CalibrationSet:
     def coverage(self) -> Coverage:
         """What light and sharpness the images have."""
         return Coverage.of(member.statistics for member in self.members)
+
+    @property
+    def skipped_text(self) -> str:
+        """How many files could not be used, and the first of them with the reason; empty if there is none."""
+        if not self.skipped:
+            return ""
+        shown = "; ".join(self.skipped[:SHOWN_SKIPPED])
+        more = len(self.skipped) - SHOWN_SKIPPED
+        total = len(self) + len(self.skipped)
+        return f"{len(self.skipped)} of {total} images: {shown}" + (f"; and {more} more" if more > 0 else "")
 
     def __len__(self) -> int:
         return len(self.members)

@@ -54,7 +54,8 @@ def report(
     calibration = CalibrationSet.load(folder)
     picture = draw_report(calibration, out or _picture_beside(folder))
     summary = report_on(calibration.coverage)
-    _say_skipped(calibration.skipped)
+    if calibration.skipped:
+        typer.echo(f"skipped {calibration.skipped_text}", err=True)
     if as_json:
         coverage = {**calibration.coverage.as_dict(), "hash": calibration.hash, "missing": summary.missing}
         typer.echo(json.dumps(coverage, indent=2))
@@ -83,8 +84,3 @@ def _say(summary: CollectionSummary, count: int) -> None:
         typer.echo("the other images look like one of these")
     for line in report_on(calibration.coverage).lines:
         typer.echo(line)
-
-
-def _say_skipped(skipped: tuple[str, ...]) -> None:
-    if skipped:
-        typer.echo(f"skipped {len(skipped)} images: {'; '.join(skipped[:3])}", err=True)

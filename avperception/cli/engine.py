@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,14 +24,16 @@ from avperception.cli.engine_tables import (
     memory_text,
     sensitivity_table,
 )
+from avperception.cli.progress import progress_bar
 from avperception.engines.adapter import HOW_TO_INSTALL
-from avperception.engines.builder import BuildRequest, BuildResult, build_engine
+from avperception.engines.builder import WAITING, BuildRequest, BuildResult, build_engine
 from avperception.engines.check import CheckReport, check_engine
 from avperception.engines.engine_file import (
     SUFFIX,
     EngineFile,
     StaleEngineError,
     engines_of,
+    file_differences,
     rebuild_command,
     verify,
 )
@@ -107,13 +111,27 @@ def build(
         keep_fp16=tuple(keep_fp16 or ()),
         max_drop=None if max_drop is None else parse_share("--max-drop", max_drop),
     )
-    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
-        result = build_engine(
-            request, lambda stage, part: bar.update(task, completed=part, description=escape(stage))
-        )
+    with _build_bar() as progress:
+        result = build_engine(request, progress)
     _say_built(result)
+
+
+@contextmanager
+def _build_bar() -> Iterator[Callable[[str, float], None]]:
+    """A bar on a terminal's stderr, told the stage and the part done; elsewhere a line while it waits."""
+    screen = Console(stderr=True)
+    if not screen.is_terminal:
+        yield _say_waiting
+        return
+    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=screen, transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        yield lambda stage, part: bar.update(task, completed=part, description=escape(stage))
+
+
+def _say_waiting(stage: str, part: float) -> None:
+    if stage.startswith(WAITING):
+        typer.echo(f"{stage} ...", err=True)
 
 
 def _say_built(result: BuildResult) -> None:
@@ -212,7 +230,12 @@ def inspect(
     try:
         layers = json.loads(file.layers_path.read_bytes())
     except (OSError, ValueError) as error:
-        raise EngineError(f"the layers {file.layers_path} cannot be read ({error}): build it anew") from error
+        command = rebuild_command(file, manifest, current_machine())
+        raise EngineError(
+            f"the layers {file.layers_path} cannot be read ({error}): build it anew with `{command}`"
+        ) from error
+    for difference in file_differences(file, manifest):
+        typer.echo(f"these are the layers as built, {file.path} is another by now: {difference}", err=True)
     if as_json:
         typer.echo(json.dumps({"manifest": json.loads(manifest.as_json()), "layers": layers}, indent=2))
         return
@@ -249,13 +272,8 @@ def check(
     require_one_of("--precision", precision, PRECISIONS)
     largest_drop = parse_share("--limit", limit)
     largest_error = None if max_error is None else parse_share("--max-error", max_error)
-    columns = (TextColumn("comparing"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("comparing", total=None)
-        report = check_engine(
-            _card(model), precision, images, count,
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )  # fmt: skip
+    with progress_bar("comparing") as progress:
+        report = check_engine(_card(model), precision, images, count, progress)
     failures = report.failures(largest_drop, largest_error)
     if as_json:
         typer.echo(json.dumps(report.as_dict() | {"failures": failures}, indent=2))
@@ -267,6 +285,8 @@ def check(
 
 def _say_checked(report: CheckReport, failures: list[str]) -> None:
     console().print(check_table(report))
+    if report.skipped:
+        typer.echo(f"skipped {report.skipped}", err=True)
     if not report.on_gpu:
         typer.echo(f"NOT the engine itself: {report.reason}; its network ran on ONNX Runtime instead")
     for failure in failures:

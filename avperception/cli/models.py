@@ -75,7 +75,8 @@ def pull_model(
     """Get a model's network from its source or from a file, verified and written whole or not at all."""
     card = find_card(name)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    screen = Console(stderr=True)
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
         bar = progress.add_task(escape(card.file), total=None)
         path = pull(card, source, lambda done, size: progress.update(bar, completed=done, total=size))
     typer.echo(f"{card.name}: {path}, sha256 verified, licence {card.licence}")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+import numpy as np
+
 from avperception import __version__
 from avperception.calibration.set import CalibrationSet
 from avperception.engines.adapter import flavour
-from avperception.engines.compiler import CompiledEngine, CompiledTensor, check_buildable, compile_network
+from avperception.engines.compiler import CompiledEngine, check_buildable, compile_network
+from avperception.engines.engine import TensorSpec
 from avperception.engines.engine_file import EngineFile, engine_file, targets_here
-from avperception.engines.files import locked, sha256_of_file, write_together
+from avperception.engines.files import locked, scratch_folder, sha256_of_file, write_together
 from avperception.engines.machine import Machine, current_machine
 from avperception.engines.manifest import (
     FORMAT,
@@ -29,14 +31,19 @@ from avperception.engines.manifest import (
     read_manifest,
 )
 from avperception.engines.options import CURRENT, CompilerOptions, Precision
+from avperception.engines.parsing import CompiledTensor, read_tensors
 from avperception.engines.precision import PrecisionReport, PrecisionRequest, prepare_onnx
 from avperception.engines.precision.request import Calibrator
-from avperception.errors import EngineError
+from avperception.errors import ConfigurationError, EngineError
 from avperception.models.card import ModelCard
+from avperception.models.check import check_tensors
 from avperception.models.library import find_card, locate, reference
 
 RTX_WITH_INT8 = (1, 7)
 """The first version of TensorRT-RTX that builds INT8 convolutions."""
+
+WAITING = "waiting for another build of"
+"""How the stage begins that a second build of an engine is in."""
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the part of it that is done, 0 to 1."""
@@ -92,6 +99,7 @@ def build_engine(request: BuildRequest, progress: Progress) -> BuildResult:
     """
     network = locate(request.card)
     check_buildable(network, request.options)
+    _check_card(request, network)
     _check_precision(request)
     file = engine_file(network, request.precision, _targets(request.options))
     waited = False
@@ -99,7 +107,7 @@ def build_engine(request: BuildRequest, progress: Progress) -> BuildResult:
     def waiting() -> None:
         nonlocal waited
         waited = True
-        progress(f"waiting for another build of {file.path.name}", 0.0)
+        progress(f"{WAITING} {file.path.name}", 0.0)
 
     with locked(file.path, waiting):
         if waited and (manifest := _built_meanwhile(file, request, network)):
@@ -107,8 +115,26 @@ def build_engine(request: BuildRequest, progress: Progress) -> BuildResult:
         return _build(request, network, file, progress)
 
 
+def _check_card(request: BuildRequest, network: Path) -> None:
+    """Raise EngineError if TensorRT cannot take the network, ModelError if the card is of another one.
+
+    An engine whose tensors are not the card's would be of no use to the node.
+    """
+    tensors = read_tensors(network, request.options.profiles)
+    check_tensors(request.card, _specs(tensors.inputs), _specs(tensors.outputs))
+
+
+def _specs(tensors: Iterable[CompiledTensor]) -> dict[str, TensorSpec]:
+    return {tensor.name: TensorSpec(tensor.name, tensor.shape, np.dtype(tensor.dtype)) for tensor in tensors}
+
+
 def _check_precision(request: BuildRequest) -> None:
-    """Raise EngineError for INT8 with a TensorRT-RTX that has no INT8 convolutions."""
+    """Raise ConfigurationError for what only INT8 has, EngineError where TensorRT-RTX has no INT8."""
+    if request.precision != "int8" and (request.keep_fp16 or request.max_drop is not None):
+        raise ConfigurationError(
+            "--keep-fp16 and --max-drop choose what is left out of int8, "
+            f"--precision is {request.precision}: leave them away, or build with `--precision int8`"
+        )
     found = flavour()
     version = tuple(int(part) for part in found.version.split(".")[:2] if part.isdecimal())
     if request.precision == "int8" and found.is_rtx and version < RTX_WITH_INT8:
@@ -119,8 +145,8 @@ def _check_precision(request: BuildRequest) -> None:
 
 
 def _build(request: BuildRequest, network: Path, file: EngineFile, progress: Progress) -> BuildResult:
-    with tempfile.TemporaryDirectory(prefix="avperception-") as folder:
-        prepared = Path(folder) / network.name
+    with scratch_folder() as folder:
+        prepared = folder / network.name
         report = _prepare(request, network, prepared, progress)
         source = prepared if prepared.is_file() else network
         compiled = _compile(request, network, source, progress)
@@ -167,9 +193,16 @@ def _prepare(request: BuildRequest, network: Path, prepared: Path, progress: Pro
             card=request.card,
             # A DLA has no shuffle, and 2:4 weights are a pattern along the channels as they are.
             rewrite=request.options.dla_core is None and not request.options.sparse,
+            input_shape=_usual_shape(request),
         ),
         lambda stage, done, total: progress(stage, done / max(total, 1)),
     )
+
+
+def _usual_shape(request: BuildRequest) -> tuple[int, ...] | None:
+    """The shape that a network with open axes is measured at; None where its own is fixed."""
+    profile = request.options.profiles.get(request.card.input.tensor)
+    return profile.optimum if profile else None
 
 
 def _targets(options: CompilerOptions) -> tuple[str, ...]:
@@ -245,7 +278,7 @@ def _manifest(
 
 def _request_facts(request: BuildRequest) -> RequestFacts:
     quantized = request.precision == "int8"
-    folder = request.calibration_set
+    folder = request.calibration_set if request.precision != "fp32" else None
     return RequestFacts(
         model=reference(request.card),
         targets=request.options.targets,

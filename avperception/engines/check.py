@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,13 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avperception.calibration.set import CalibrationSet
-from avperception.engines.engine_file import EngineFile, engines_of
+from avperception.engines.engine import TensorSpec
+from avperception.engines.engine_file import (
+    EngineFile,
+    StaleEngineError,
+    engines_of,
+    rebuild_command,
+    verify,
+)
 from avperception.engines.files import sha256_of_file
 from avperception.engines.loading import find_engine
-from avperception.engines.machine import current_machine
+from avperception.engines.machine import Machine, current_machine
 from avperception.engines.manifest import EngineManifest, read_manifest
 from avperception.errors import EngineError
 from avperception.models.card import ModelCard
+from avperception.models.check import check_tensors
 from avperception.models.library import locate, reference
 
 Outputs = dict[str, NDArray[Any]]
@@ -32,7 +40,8 @@ class CheckReport:
 
     `output_errors` maps each output to its largest absolute difference over FP32's largest absolute
     value; `drop` is one minus the task's `metric`, with the FP32 results as truth, None where FP32
-    finds nothing. `on_gpu` is False where the engine's network ran on ONNX Runtime for want of a GPU.
+    finds nothing. `skipped` says which files of the folder could not be read; `on_gpu` is False where the
+    engine's network ran on ONNX Runtime for want of a GPU.
     """
 
     engine: str
@@ -43,6 +52,7 @@ class CheckReport:
     output_errors: dict[str, float]
     metric: str
     drop: float | None
+    skipped: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -69,7 +79,7 @@ def check_engine(
     """Run the engine of a model in `precision` and the FP32 network on up to `count` images of a folder.
 
     Raises StaleEngineError for an engine that must not run here, EngineError if there is none, and
-    ConfigurationError if the folder holds no image.
+    ConfigurationError if the folder holds no image, and ModelError if the card is not the network's.
     """
     from avperception.engines.precision.judge import run_network
     from avperception.engines.precision.metric import task_metric
@@ -79,7 +89,7 @@ def check_engine(
     network = locate(card)
     candidate = _candidate(card, network, precision)
     model = load_network(network)
-    make_input = InputMaker(card, model, network)
+    make_input = InputMaker(card, model, network, _usual_shape(card, candidate.manifest))
     metric = task_metric(card, make_input.size)
     images = CalibrationSet.load(folder)
     total = min(count, len(images))
@@ -89,6 +99,8 @@ def check_engine(
         run_network(model, make_input.name, inputs), candidate.run(make_input.name, inputs), strict=True
     )
     for done, (reference_outputs, outputs) in enumerate(pairs, start=1):
+        if done == 1:
+            _check_card(card, inputs[0], reference_outputs)
         metric.add_reference(reference_outputs)
         expected.append(dict(reference_outputs))
         found.append(outputs)
@@ -102,14 +114,23 @@ def check_engine(
         output_errors={name: largest_error(expected, found, name) for name in expected[0]},
         metric=metric.name,
         drop=metric.drop(found) if metric.measurable else None,
+        skipped=images.skipped_text,
     )
+
+
+def _check_card(card: ModelCard, array: NDArray[Any], outputs: Mapping[str, NDArray[Any]]) -> None:
+    """Raise ModelError if the card, which may have been edited since the build, is of another network."""
+    arrays = {card.input.tensor: array, **outputs}
+    specs = {name: TensorSpec(name, found[:1].shape, found.dtype) for name, found in arrays.items()}
+    check_tensors(card, {card.input.tensor: specs.pop(card.input.tensor)}, specs)
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """What is compared: how it is called, why it is not the engine itself, and how it runs."""
+    """What is compared: its manifest, how it is called, why it is not the engine itself, how it runs."""
 
     file: EngineFile
+    manifest: EngineManifest
     description: str
     reason: str
     run: Callable[[str, Sequence[NDArray[Any]]], Iterator[Outputs]]
@@ -118,7 +139,7 @@ class _Candidate:
 def _candidate(card: ModelCard, network: Path, precision: str) -> _Candidate:
     machine = current_machine()
     if machine.gpu is None:
-        return _on_host(card, network, precision, machine.gpu_problem or "there is no GPU")
+        return _on_host(card, network, precision, machine)
     from avperception.engines.tensorrt import TensorrtEngine
 
     file = find_engine(network, precision, card=card)
@@ -131,34 +152,57 @@ def _candidate(card: ModelCard, network: Path, precision: str) -> _Candidate:
             context.execute()
             yield {output: context.outputs[output].get() for output in context.outputs}
 
-    return _Candidate(file, engine.description, "", run)
+    return _Candidate(file, read_manifest(file.manifest_path), engine.description, "", run)
 
 
-def _on_host(card: ModelCard, network: Path, precision: str, reason: str) -> _Candidate:
+def _on_host(card: ModelCard, network: Path, precision: str, machine: Machine) -> _Candidate:
     """The network that the newest engine of this very model was built of, on ONNX Runtime."""
     from avperception.engines.precision.judge import run_network
     from avperception.engines.precision.network_file import load_network
 
-    digest = sha256_of_file(network)
-    command = f"`avperception engine build {reference(card)} --precision {precision}`"
+    file = _whole_engine(card, network, precision, machine)
+    manifest = read_manifest(file.manifest_path)
+    prepared = _prepared(file, network, manifest)
+    if not prepared.is_file() or sha256_of_file(prepared) != manifest.prepared_onnx.sha256:
+        command = rebuild_command(file, manifest, machine)
+        raise EngineError(f"{prepared} is not the network that {file.path} was built of: run `{command}`")
+    model = load_network(prepared)
+
+    def run(name: str, inputs: Sequence[NDArray[Any]]) -> Iterator[Outputs]:
+        return (dict(outputs) for outputs in run_network(model, name, inputs))
+
+    reason = machine.gpu_problem or "there is no GPU"
+    return _Candidate(file, manifest, f"{prepared.name} on ONNX Runtime, CPU", reason, run)
+
+
+_OF_ANY_MACHINE = ("file", "manifest", "network", "precision")
+
+
+def _whole_engine(card: ModelCard, network: Path, precision: str, machine: Machine) -> EngineFile:
+    """The newest engine that is whole and of this very network, whatever machine it is for."""
+    refusal: StaleEngineError | None = None
     for file in engines_of(network, precision):
-        manifest = read_manifest(file.manifest_path)
-        if manifest.onnx.sha256 != digest:
-            continue
-        prepared = _prepared(file, network, manifest)
-        if not prepared.is_file() or sha256_of_file(prepared) != manifest.prepared_onnx.sha256:
-            raise EngineError(f"{prepared} is not the network that {file.path} was built of: run {command}")
-        model = load_network(prepared)
-
-        def run(name: str, inputs: Sequence[NDArray[Any]], model: Any = model) -> Iterator[Outputs]:
-            return (dict(outputs) for outputs in run_network(model, name, inputs))
-
-        return _Candidate(file, f"{prepared.name} on ONNX Runtime, CPU", reason, run)
+        try:
+            verify(file, machine, network, precision)
+        except StaleEngineError as error:
+            if any(difference.what.split()[0] in _OF_ANY_MACHINE for difference in error.differences):
+                refusal = refusal or error
+                continue
+        return file
+    if refusal:
+        raise refusal
+    command = f"`avperception engine build {reference(card)} --precision {precision}`"
     raise EngineError(f"there is no {precision} engine of {network}: run {command} with a --target")
 
 
 def _prepared(file: EngineFile, network: Path, manifest: EngineManifest) -> Path:
     return network if manifest.prepared_onnx.sha256 == manifest.onnx.sha256 else file.prepared_path
+
+
+def _usual_shape(card: ModelCard, manifest: EngineManifest) -> tuple[int, ...] | None:
+    """The shape that an engine with open axes is run at."""
+    profiles = [t.profile for t in manifest.inputs if t.name == card.input.tensor and t.profile]
+    return profiles[0][1] if profiles else None
 
 
 def largest_error(expected: Sequence[Outputs], found: Sequence[Outputs], name: str) -> float:

@@ -15,19 +15,18 @@ from avperception.engines.adapter import (
     flavour,
     fp32_products,
     logger,
-    numpy_type,
     one_line,
     recorded_messages,
     require_given_memory,
     set_targets,
-    shape_of,
     target_names,
     tf32_kernels,
     trt,
 )
 from avperception.engines.layers import Layer, layers_of_inspector, layers_of_listing
 from avperception.engines.machine import current_machine
-from avperception.engines.options import CURRENT, CompilerOptions, Profile
+from avperception.engines.options import CURRENT, CompilerOptions
+from avperception.engines.parsing import CompiledTensor, parse_network, tensors_of
 from avperception.engines.progress import BuildProgress, make_monitor
 from avperception.engines.sparsity import refuse_dense
 from avperception.engines.timing_cache import TimingCache
@@ -43,16 +42,6 @@ _MEMORY = {
 }
 _WORKSPACE = re.compile(r"workspace|scratch size|more tactics|Tactic Device request", re.IGNORECASE)
 _building = threading.Lock()
-
-
-@dataclass(frozen=True)
-class CompiledTensor:
-    """Name, NumPy type and shape of an input or output; an open axis is -1 and has a profile."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    profile: Profile | None = None
 
 
 @dataclass(frozen=True)
@@ -87,20 +76,20 @@ def compile_network(
     started = time.monotonic()
     with _building, recorded_messages() as messages:
         builder = trt.Builder(logger())
-        network = _parse(builder, path, messages)
+        network = parse_network(builder, path, messages)
         config = builder.create_builder_config()
-        inputs = _add_profile(builder, network, config, path, options.profiles)
-        outputs = _outputs(network, path)
+        tensors = tensors_of(network, path, options.profiles)
+        _add_profile(builder, config, tensors.inputs)
         only_tf32 = [] if options.tf32 else fp32_products(network)
         tf32 = options.tf32 or bool(only_tf32)
-        _configure(builder, config, options, tf32)
+        _configure(config, options, tf32)
         with tf32_kernels(tf32):
             data = _run(builder, network, config, path, options, messages, progress)
         layers = layers_of_listing(messages.others) or _inspect(data)
     return CompiledEngine(
         data=data,
-        inputs=inputs,
-        outputs=outputs,
+        inputs=tensors.inputs,
+        outputs=tensors.outputs,
         compute_capabilities=_built_for(options),
         tf32=tf32,
         layers=layers,
@@ -120,6 +109,8 @@ def check_buildable(path: Path, options: CompilerOptions) -> None:
     _check_target(options)
     if options.sparse:
         _check_sparse(path, model)
+    if options.dla_core is not None:
+        _check_dla(options.dla_core)
 
 
 def _load_network(path: Path) -> Any:
@@ -161,110 +152,27 @@ def _check_sparse(path: Path, model: Any) -> None:
     refuse_dense(path, model)
 
 
-def _parse(builder: trt.Builder, path: Path, messages: Messages) -> trt.INetworkDefinition:
-    strongly_typed: Any = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-    network = builder.create_network(0 if strongly_typed is None else 1 << int(strongly_typed))
-    parser = trt.OnnxParser(network, logger())
-    parsed: bool = parser.parse_from_file(str(path))
-    if not parsed:
-        errors = [_parser_error(parser.get_error(index)) for index in range(parser.num_errors)]
-        raise EngineError(
-            f"{path}: {flavour()} cannot take {'; '.join(dict.fromkeys(errors)) or messages.reason}: "
-            "export the network without it, or run it with backend onnxruntime"
-        )
-    return network
-
-
-def _parser_error(error: Any) -> str:
-    """One parser error; the node and its operator come first."""
-    reason = one_line(error.desc().split("[checkMacros")[0])
-    where = error.node_name() or (f"number {error.node()}" if error.node() >= 0 else "")
-    code = str(error.code()).rpartition(".")[2].lower().replace("_", " ")
-    if not where:
-        return f"the file ({code}: {reason})"
-    stack = [name for name in error.local_function_stack() if name]
-    inside = f" in {' > '.join(stack)}" if stack else ""
-    return f"operator {error.node_operator() or '?'} of node `{where}`{inside} ({code}: {reason})"
+def _check_dla(core: int) -> None:
+    cores = trt.Builder(logger()).num_DLA_cores
+    if core >= cores:
+        have = f"has {cores} (0 to {cores - 1})" if cores else "has none, only Jetson Xavier and Orin do"
+        raise EngineError(f"--dla {core}: as {flavour()} sees it this machine {have}: leave --dla away")
 
 
 def _add_profile(
-    builder: trt.Builder,
-    network: trt.INetworkDefinition,
-    config: trt.IBuilderConfig,
-    path: Path,
-    profiles: Mapping[str, Profile],
-) -> tuple[CompiledTensor, ...]:
-    """Describe the inputs and give those with open axes their profile."""
-    inputs = []
-    profile = builder.create_optimization_profile()
-    for index in range(network.num_inputs):
-        tensor = network.get_input(index)
-        shape = shape_of(tensor.shape)
-        chosen = _profile(path, tensor.name, shape, profiles)
-        if chosen:
-            shapes = (chosen.minimum, chosen.optimum, chosen.maximum)
-            profile.set_shape(tensor.name, *(trt.Dims(list(shape)) for shape in shapes))
-        inputs.append(CompiledTensor(tensor.name, _dtype(path, tensor), shape, chosen))
-    names = [tensor.name for tensor in inputs]
-    if unknown := [name for name in profiles if name not in names]:
-        raise EngineError(f"{path}: --shape: there is no input `{unknown[0]}`: it has {', '.join(names)}")
-    if any(tensor.profile for tensor in inputs):
-        config.add_optimization_profile(profile)
-    return tuple(inputs)
-
-
-def _profile(
-    path: Path, name: str, shape: tuple[int, ...], profiles: Mapping[str, Profile]
-) -> Profile | None:
-    shown = "x".join("?" if size < 0 else str(size) for size in shape)
-    if -1 not in shape:
-        if name in profiles:
-            raise EngineError(f"{path}: --shape: input `{name}` is fixed to {shown}: leave --shape away")
-        return None
-    if name not in profiles:
-        low, high = (shown.replace("?", size) for size in ("1", "4"))
-        axes = ", ".join(str(axis) for axis, size in enumerate(shape) if size < 0)
-        raise EngineError(
-            f"{path}: input `{name}` is {shown}, open on axis {axes}: export it with a static shape, or give "
-            f"its smallest, usual and largest shape, such as `--shape {name}={low},{low},{high}`"
-        )
-    chosen = profiles[name]
-    for given in (chosen.minimum, chosen.optimum, chosen.maximum):
-        if len(given) != len(shape) or any(
-            size not in (-1, wanted) for size, wanted in zip(shape, given, strict=True)
-        ):
-            raise EngineError(
-                f"{path}: --shape: {'x'.join(map(str, given))} is not an input `{name}` of {shown}"
-            )
-    return chosen
-
-
-def _outputs(network: trt.INetworkDefinition, path: Path) -> tuple[CompiledTensor, ...]:
-    tensors = [network.get_output(index) for index in range(network.num_outputs)]
-    open_inputs = any(-1 in shape_of(network.get_input(index).shape) for index in range(network.num_inputs))
-    for tensor in tensors:
-        if -1 in shape_of(tensor.shape) and not open_inputs:
-            raise EngineError(
-                f"{path}: the shape of output `{tensor.name}` depends on the values of the image, so no "
-                "buffer can be made for it: export the network up to the node before"
-            )
-    return tuple(
-        CompiledTensor(tensor.name, _dtype(path, tensor), shape_of(tensor.shape)) for tensor in tensors
-    )
-
-
-def _dtype(path: Path, tensor: trt.ITensor) -> str:
-    try:
-        return numpy_type(tensor.dtype).name
-    except TypeError as error:
-        raise EngineError(
-            f"{path}: `{tensor.name}` holds {tensor.dtype}, which NumPy does not know"
-        ) from error
-
-
-def _configure(
-    builder: trt.Builder, config: trt.IBuilderConfig, options: CompilerOptions, tf32: bool
+    builder: trt.Builder, config: trt.IBuilderConfig, inputs: tuple[CompiledTensor, ...]
 ) -> None:
+    """Tell the builder the shapes of inputs with open axes."""
+    profile = builder.create_optimization_profile()
+    chosen = {tensor.name: tensor.profile for tensor in inputs if tensor.profile}
+    for name, shapes in chosen.items():
+        dims = (trt.Dims(list(shape)) for shape in (shapes.minimum, shapes.optimum, shapes.maximum))
+        profile.set_shape(name, *dims)
+    if chosen:
+        config.add_optimization_profile(profile)
+
+
+def _configure(config: trt.IBuilderConfig, options: CompilerOptions, tf32: bool) -> None:
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
     config.builder_optimization_level = options.optimization_level
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -274,19 +182,11 @@ def _configure(
     if options.sparse:
         config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
     if options.dla_core is not None:
-        _use_dla(builder, config, options.dla_core)
+        config.default_device_type = trt.DeviceType.DLA
+        config.DLA_core = options.dla_core
+        config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
     if options.targets != CURRENT:
         set_targets(config, options.targets)
-
-
-def _use_dla(builder: trt.Builder, config: trt.IBuilderConfig, core: int) -> None:
-    cores = builder.num_DLA_cores
-    if core >= cores:
-        have = f"has {cores} (0 to {cores - 1})" if cores else "has none, only Jetson Xavier and Orin do"
-        raise EngineError(f"--dla {core}: as {flavour()} sees it this machine {have}: leave --dla away")
-    config.default_device_type = trt.DeviceType.DLA
-    config.DLA_core = core
-    config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
 
 
 @dataclass

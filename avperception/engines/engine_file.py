@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import re
 import shlex
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +106,7 @@ def verify(
         problem = Difference("manifest", "one this version can read", str(error))
         command = rebuild_command(file, None, machine)
         raise StaleEngineError(file.path, [problem], command, machine.gpu is None) from error
-    found = list(_file_differences(file, manifest))
+    found = file_differences(file, manifest)
     found += manifest.differences(machine, sha256_of_file(network) if network else None)
     built = str(manifest.precision["precision"])
     if precision is not None and built != precision:
@@ -118,21 +117,19 @@ def verify(
     return manifest
 
 
-def _file_differences(file: EngineFile, manifest: EngineManifest) -> Iterator[Difference]:
+def file_differences(file: EngineFile, manifest: EngineManifest) -> list[Difference]:
+    """In what the file is not the one that its manifest was written for, on whatever machine."""
+    wanted = manifest.engine
     try:
         size = file.path.stat().st_size
     except OSError as error:
-        yield Difference("file", f"{manifest.engine.bytes} bytes", error.strerror or str(error))
-        return
-    if size != manifest.engine.bytes:
-        yield Difference(
-            "file", f"{manifest.engine.bytes} bytes", f"{size} bytes, it was cut off or replaced"
-        )
-        return
+        return [Difference("file", f"{wanted.bytes} bytes", error.strerror or str(error))]
+    if size != wanted.bytes:
+        return [Difference("file", f"{wanted.bytes} bytes", f"{size} bytes, it was cut off or replaced")]
     found = sha256_of_file(file.path)
-    if found != manifest.engine.sha256:
-        altered = f"{short(found)}, it was altered"
-        yield Difference("file", f"sha256 {short(manifest.engine.sha256)}", altered)
+    if found != wanted.sha256:
+        return [Difference("file", f"sha256 {short(wanted.sha256)}", f"{short(found)}, it was altered")]
+    return []
 
 
 def rebuild_command(
@@ -163,6 +160,8 @@ def targets_here(manifest: EngineManifest, machine: Machine) -> tuple[str, ...]:
 
 def _precision_words(manifest: EngineManifest, precision: str) -> list[str]:
     request = manifest.request
+    if precision == "fp32":
+        return []
     words = ["--calibration", request.calibration_set] if request.calibration_set else []
     if precision != "int8":
         return words

@@ -69,6 +69,29 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
 _ELSEWHERE = f"free the disk, or set {ENGINES_VARIABLE} to another folder"
 
 
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give a folder for temporary files, gone when the block ends, however it ends.
+
+    Raises EngineError if it cannot be made, and in place of an OSError of the block: its disk is full.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="avperception-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise EngineError(
+            f"temporary files cannot be written to {_temporary_directory()}: {error.strerror or error}: "
+            "nothing was kept; free the disk, or set TMPDIR to another folder"
+        ) from error
+
+
+def _temporary_directory() -> str:
+    try:
+        return tempfile.gettempdir()
+    except OSError:  # none can be written to
+        return os.environ.get("TMPDIR", "/tmp")
+
+
 def write_together(contents: Mapping[Path, bytes]) -> None:
     """Write several files, all complete on the disk before the first takes its place, in their order.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -17,7 +17,14 @@ _RESULT_TYPES = ("float32", "float16")
 
 def check_network(card: ModelCard, engine: Engine) -> None:
     """Raise ModelError, with every disagreement in one line, if the engine's tensors are not the card's."""
-    problems = list(_problems(card, engine))
+    check_tensors(card, engine.inputs, engine.outputs)
+
+
+def check_tensors(
+    card: ModelCard, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
+) -> None:
+    """Do the same for tensors by their names; an open axis, of size -1, fits every size."""
+    problems = list(_problems(card, inputs, outputs))
     if problems:
         raise ModelError(
             f"the network {card.file} and the card {card.path} disagree: {'; '.join(problems)}: "
@@ -25,19 +32,21 @@ def check_network(card: ModelCard, engine: Engine) -> None:
         )
 
 
-def _problems(card: ModelCard, engine: Engine) -> Iterator[str]:
-    spec = engine.inputs.get(card.input.tensor)
+def _problems(
+    card: ModelCard, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
+) -> Iterator[str]:
+    spec = inputs.get(card.input.tensor)
     if spec is None:
-        yield f"input `{card.input.tensor}` is not there, the network has {_names(engine.inputs)}"
+        yield f"input `{card.input.tensor}` is not there, the network has {_names(inputs)}"
     else:
         yield from _input_problems(card, spec)
-    for other in engine.inputs:
+    for other in inputs:
         if other != card.input.tensor:
             yield f"input `{other}` is one too many: a network takes one image"
     for tensor, channels in card.decoder.outputs.items():
-        output = engine.outputs.get(tensor)
+        output = outputs.get(tensor)
         if output is None:
-            yield f"output `{tensor}` is not there, the network has {_names(engine.outputs)}"
+            yield f"output `{tensor}` is not there, the network has {_names(outputs)}"
         elif output.dtype.name not in _RESULT_TYPES:
             yield f"output `{tensor}` holds {output.dtype.name}, not {' or '.join(_RESULT_TYPES)}"
         elif card.decoder.name == "yolox":
@@ -57,12 +66,12 @@ def _input_problems(card: ModelCard, spec: TensorSpec) -> Iterator[str]:
 
 def _yolox_problems(output: TensorSpec, classes: int, image: TensorSpec | None) -> Iterator[str]:
     expected = 5 + classes
-    if len(output.shape) != 3 or output.shape[0] != 1 or output.shape[2] != expected:
+    if not _fits(output.shape, (1, -1, expected)):
         yield (
             f"output `{output.name}` is {_shape(output)}, not 1xANCHORSx{expected} "
             f"(5 + {classes} classes of the card)"
         )
-    elif image is not None and _is_image(image):
+    elif image is not None and _is_image(image) and -1 not in (*image.shape[2:], output.shape[1]):
         _, _, height, width = image.shape
         try:
             yolox_strides(height, width, output.shape[1])
@@ -72,8 +81,8 @@ def _yolox_problems(output: TensorSpec, classes: int, image: TensorSpec | None) 
 
 def _argmax_problems(output: TensorSpec, channels: int, image: TensorSpec | None) -> Iterator[str]:
     size = image.shape[2:] if image is not None and _is_image(image) else output.shape[2:]
-    if output.shape != (1, channels, *size):
-        expected = "x".join(map(str, (1, channels, *size)))
+    if not _fits(output.shape, (1, channels, *size)):
+        expected = _sizes((1, channels, *size))
         yield (
             f"output `{output.name}` is {_shape(output)}, not {expected} "
             f"({channels} channels of the card, at the input's size)"
@@ -81,11 +90,21 @@ def _argmax_problems(output: TensorSpec, channels: int, image: TensorSpec | None
 
 
 def _is_image(spec: TensorSpec) -> bool:
-    return len(spec.shape) == 4 and spec.shape[:2] == (1, 3)
+    return _fits(spec.shape, (1, 3, -1, -1))
+
+
+def _fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
+    return len(shape) == len(expected) and all(
+        size == wanted or -1 in (size, wanted) for size, wanted in zip(shape, expected, strict=True)
+    )
 
 
 def _shape(spec: TensorSpec) -> str:
-    return "x".join(map(str, spec.shape)) or "a scalar"
+    return _sizes(spec.shape) or "a scalar"
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return "x".join("?" if size < 0 else str(size) for size in shape)
 
 
 def _names(names: Iterable[str]) -> str:

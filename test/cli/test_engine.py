@@ -15,6 +15,7 @@ from avperception.doctor.finding import State
 from avperception.doctor.networks import examine_engines
 from avperception.engines.adapter import TENSORRT_RTX, Flavour, probe
 from avperception.engines.check import CheckReport
+from avperception.engines.files import locked
 from avperception.engines.machine import current_machine
 from avperception.errors import AvperceptionError
 from avperception.models.library import find_card, locate
@@ -136,6 +137,7 @@ def test_bad_input_is_one_line(environment: dict[str, str], tmp_path: Path):
         ((*build, "--sparse"), "makes no use of 2:4 sparsity"),
         ((*build, "--dla", "0"), "only Jetson"),
         ((*build, "--max-drop", "a lot"), "--max-drop is 'a lot'"),
+        ((*build, "--max-drop", "1%"), "choose what is left out of int8, --precision is fp16"),
         ((*build, "--precision", "int8"), "calibration set"),
         ((*build, "--precision", "int8", "--calibration", str(tmp_path / "empty")), "empty"),
         ((*build, "--precision", "int8", "--calibration", str(tmp_path / "absent")), "absent"),
@@ -148,6 +150,28 @@ def test_bad_input_is_one_line(environment: dict[str, str], tmp_path: Path):
         assert "\n" not in str(result.exception)
         assert reason in str(result.exception), arguments
     assert {path.suffix for path in (tmp_path / "engines").iterdir()} <= {".lock"}
+
+
+def test_a_build_that_waits_says_so_where_no_bar_is_shown(environment: dict[str, str]):
+    file = Path(environment["AVPERCEPTION_ENGINES"]) / "demo_detector.fp32.sm86.engine"
+    line = [*LINE, "build", "demo_detector", "--precision", "fp32", "--target", "sm86"]
+    with locked(file):
+        process = subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stderr
+        assert process.stderr.readline() == f"waiting for another build of {file.name} ...\n".encode()
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, b"")
+    assert output.startswith(str(file).encode())
+
+
+def test_a_damaged_engine_is_inspected_with_a_warning(built: Path, environment: dict[str, str]):
+    built.write_bytes(b"x" + built.read_bytes()[1:])
+    inspected = engine(environment, "inspect", str(built))
+    assert inspected.exit_code == 0
+    assert f"these are the layers as built, {built} is another by now" in inspected.stderr
+    built.with_suffix(".layers.json").unlink()
+    gone = engine(environment, "inspect", str(built))
+    assert "build it anew with `avperception engine build twinlitenet --precision fp32" in str(gone.exception)
 
 
 def test_ctrl_c_ends_a_build_without_a_traceback(environment: dict[str, str]):

@@ -69,6 +69,16 @@ def test_a_detector_of_any_size_and_class_count_fits(height: int, width: int, an
     check_network(card, described({"images": (1, 3, height, width)}, {"output": (1, anchors, 7)}))
 
 
+def test_an_open_axis_fits_every_size():
+    sizes = (-1, 3, -1, -1)
+    check_network(find_card("yolox_nano"), described({"images": sizes}, {"output": (-1, -1, 85)}))
+    twinlitenet = find_card("twinlitenet")
+    outputs = dict.fromkeys(("da", "ll"), (-1, 2, -1, -1))
+    check_network(twinlitenet, described({"images": sizes}, outputs))
+    wrong = {**outputs, "ll": (-1, 3, -1, -1)}
+    assert "`ll` is ?x3x?x?, not 1x2x?x? (2" in problem(twinlitenet, described({"images": sizes}, wrong))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
 def test_pixels_as_they_are_may_go_in_as_any_type(dtype: str):
     check_network(find_card("yolox_nano"), described(*YOLOX, input_type=dtype))

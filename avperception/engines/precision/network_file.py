@@ -43,8 +43,8 @@ def refuse_dynamic_shapes(path: Path, model: ModelProto) -> None:
         sizes = [axis.dim_value for axis in tensor.type.tensor_type.shape.dim]
         if not sizes or any(size < 1 for size in sizes):
             raise EngineError(
-                f"{path}: input `{tensor.name}` has no fixed shape: FP16 and INT8 are found by running the "
-                "network: fix it by `python -m onnxruntime.tools.make_dynamic_shape_fixed --input_name "
+                f"{path}: input `{tensor.name}` has no fixed shape, and the network has to be run: give "
+                "`--shape`, or fix it by `python -m onnxruntime.tools.make_dynamic_shape_fixed --input_name "
                 f"{tensor.name} --input_shape 1,3,HEIGHT,WIDTH IN.onnx OUT.onnx`"
             )
 

@@ -65,7 +65,8 @@ def prepare(source: Path, target: Path, request: PrecisionRequest, progress: Pro
         write_bytes(source.read_bytes(), target)
         return PrecisionReport("fp32", seconds=time.monotonic() - begin)
     _check_onnxruntime(request.precision)
-    refuse_dynamic_shapes(source, model)
+    if request.input_shape is None:
+        refuse_dynamic_shapes(source, model)
     preparation = Preparation(source, model, request, progress)
     written, report = preparation.int8() if request.precision == "int8" else preparation.fp16()
     write_network(written, target)
@@ -85,9 +86,9 @@ class Preparation:
         self._changes: tuple[str, ...] = ()
         if request.precision == "int8":
             self._model = raise_opset(source, model, QDQ_OPSET)
-        elif request.rewrite:
+        elif request.rewrite and request.input_shape is None:
             self._model, self._changes = rewrite_for_tensor_cores(model)
-        self._make_input = InputMaker(request.card, self._model, source)
+        self._make_input = InputMaker(request.card, self._model, source, request.input_shape)
 
     def fp16(self) -> tuple[ModelProto, PrecisionReport]:
         """Convert to FP16 around the islands and compare with FP32."""
@@ -215,7 +216,9 @@ class Preparation:
         notes = []
         if calibration is None:
             notes.append("no calibration set: values and error were measured on noise")
-        elif metric is None:
+        elif calibration.skipped:
+            notes.append(f"skipped {calibration.skipped_text}")
+        if calibration is not None and metric is None:
             notes.append("the FP32 network finds nothing on these images: no metric could be measured")
         return PrecisionReport(
             self._request.precision,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from avperception.engines.files import scratch_folder
 from avperception.engines.precision.request import Calibrator
 from avperception.errors import EngineError
 
@@ -69,10 +69,10 @@ def _calibrate(
     arrays: Arrays,
     step: Step,
 ) -> Any:
-    with tempfile.TemporaryDirectory(prefix="avperception-ranges-") as folder, _quiet():
-        path = Path(folder) / "network.onnx"
+    with scratch_folder() as folder, _quiet():
+        path = folder / "network.onnx"
         onnx.save(model, str(path))
-        session = _make_calibrator(calibrator, path, str(Path(folder) / "augmented.onnx"))
+        session = _make_calibrator(calibrator, path, str(folder / "augmented.onnx"))
         if tensors is not None:
             _choose_tensors(session, tensors)
         session.augment_graph()

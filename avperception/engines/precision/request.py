@@ -24,7 +24,8 @@ class PrecisionRequest:
     which values overflow, and noise else. Nodes whose name one of the regular expressions `keep_fp16`
     matches whole are left out of int8. `max_drop` is the largest loss of the task's metric that is
     allowed, as a share (0.01 is 1 %): with it, nodes are left out of int8 until it is held. Without
-    `rewrite` fp16 keeps the form of the network, which tensor cores may be slow at.
+    `rewrite` fp16 keeps the form of the network, which tensor cores may be slow at. A network with open
+    axes is run at `input_shape`, keeps them, and keeps its form.
     """
 
     precision: Precision
@@ -34,6 +35,7 @@ class PrecisionRequest:
     max_drop: float | None
     card: ModelCard
     rewrite: bool = True
+    input_shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,14 @@ NOISE_IMAGES = 6
 
 
 class InputMaker:
-    """Makes a network's input array, (1, 3, height, width), of any image as its card asks for it."""
+    """Makes a network's input array, (1, 3, height, width), of any image as its card asks for it.
 
-    def __init__(self, card: ModelCard, model: ModelProto, path: Path) -> None:
+    `shape` is that of the array where the network leaves axes open; a batch holds its image several times.
+    """
+
+    def __init__(
+        self, card: ModelCard, model: ModelProto, path: Path, shape: tuple[int, ...] | None = None
+    ) -> None:
         self._spec = card.input
         tensor = next((t for t in network_inputs(model) if t.name == card.input.tensor), None)
         if tensor is None:
@@ -31,7 +36,7 @@ class InputMaker:
                 f"{path} has no input `{card.input.tensor}`, which the card {card.path} names: "
                 f"run `avperception models check {card.name}`"
             )
-        self._shape = tuple(axis.dim_value for axis in tensor.type.tensor_type.shape.dim)
+        self._shape = shape or tuple(axis.dim_value for axis in tensor.type.tensor_type.shape.dim)
         if len(self._shape) != 4:
             raise EngineError(f"{path}: input `{tensor.name}` is no image of shape 1x3xHEIGHTxWIDTH")
         self._dtype = helper.tensor_dtype_to_np_dtype(tensor.type.tensor_type.elem_type)
@@ -59,13 +64,14 @@ class InputMaker:
         tensor = np.empty(self._shape, dtype=self._dtype)
         cpu.preprocess(
             image,
-            tensor,
+            tensor[:1],
             placement,
             colour=self._spec.colour,
             gain=self._gain,
             offset=self._offset,
             pad_value=self._spec.pad_value,
         )
+        tensor[1:] = tensor[:1]
         return tensor
 
     def all(self, images: Iterable[Image]) -> Iterator[NDArray[Any]]:
