@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-
-import numpy as np
 
 from avperception.pipeline.device.cuda_lidar import CudaLidarResult
+from avperception.pipeline.duplicates import merge_duplicates
 from avperception.pipeline.objects import (
     BoxQuestion,
     FoundObject,
@@ -15,14 +13,10 @@ from avperception.pipeline.objects import (
     find_objects,
     questions,
 )
-from avperception.pipeline.sizes import size_of
 from avperception.pipeline.views import CameraView, HostViewPoints
 from avperception.types import Detection3D, LidarResult
 
-__all__ = ["CameraView", "FusionSettings", "fuse", "group_of"]
-
-SHARED = 0.5
-"""Boxes with more than this part of the points of the smaller in common are one object."""
+__all__ = ["CameraView", "FusionSettings", "fuse"]
 
 
 def fuse(
@@ -46,7 +40,7 @@ def fuse(
         if thing is not None
     ]
     lifted.sort(key=lambda detection: -detection.score)
-    return _merge(lifted, settings.merge_fraction)
+    return merge_duplicates(lifted, settings.merge_fraction)
 
 
 def _detection(view: CameraView, question: BoxQuestion, thing: FoundObject) -> Detection3D:
@@ -63,44 +57,3 @@ def _detection(view: CameraView, question: BoxQuestion, thing: FoundObject) -> D
         cameras=(view.result.camera,),
         point_indices=thing.rows,
     )
-
-
-def _merge(detections: list[Detection3D], fraction: float) -> tuple[Detection3D, ...]:
-    """Unite boxes of one object, seen by two cameras or as two classes; the higher score names it.
-
-    Of the two geometries the one with more points behind it stays.
-    """
-    kept: list[Detection3D] = []
-    for detection in detections:
-        twin = next((i for i, other in enumerate(kept) if _is_same(detection, other, fraction)), None)
-        if twin is None:
-            kept.append(detection)
-            continue
-        named = kept[twin]
-        shaped = max(named, detection, key=lambda d: d.point_count)
-        kept[twin] = replace(
-            shaped,
-            class_id=named.class_id,
-            class_name=named.class_name,
-            score=named.score,
-            cameras=tuple(dict.fromkeys(named.cameras + detection.cameras)),
-        )
-    return tuple(kept)
-
-
-def _is_same(a: Detection3D, b: Detection3D, fraction: float) -> bool:
-    if group_of(a.class_name) != group_of(b.class_name):
-        return False
-    distance = float(np.linalg.norm(a.center[:2] - b.center[:2]))
-    if distance < fraction * min(a.size[1], b.size[1]):
-        return True
-    if distance > max(a.size[0], b.size[0]):
-        return False
-    common = len(np.intersect1d(a.point_indices, b.point_indices, assume_unique=True))
-    return common > SHARED * min(a.point_count, b.point_count)
-
-
-def group_of(class_name: str) -> str:
-    """Name the group of classes of which only one can stand in one place; a class unknown is its own."""
-    size = size_of(class_name)
-    return size.group if size else class_name

@@ -70,3 +70,9 @@ OBJECT_SIZES: dict[str, ObjectSize] = {
 def size_of(class_name: str) -> ObjectSize | None:
     """Give the size known for a class, None for a class that the table does not have."""
     return OBJECT_SIZES.get(class_name.lower())
+
+
+def group_of(class_name: str) -> str:
+    """Name the group of classes of which only one can stand in one place; a class unknown is its own."""
+    size = size_of(class_name)
+    return size.group if size else class_name

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from avperception.pipeline.fusion import group_of
+from avperception.pipeline.sizes import group_of
 from avperception.types import Detection3D, Float64
 
 GATE = 9.21

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.transform import Rotation
 
 from avperception.drawing.birds_eye import TrueBox
-from avperception.pipeline.fusion import group_of
+from avperception.pipeline.sizes import group_of
 from avperception.types import FusedResult
 
 MATCH_DISTANCE = 2.0

@@ -1,8 +1,7 @@
 import pytest
 
 from avperception.models import find_card
-from avperception.pipeline.fusion import group_of
-from avperception.pipeline.sizes import OBJECT_SIZES, size_of
+from avperception.pipeline.sizes import OBJECT_SIZES, group_of, size_of
 
 
 @pytest.mark.parametrize("name", OBJECT_SIZES)
