@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -59,17 +59,17 @@ def measure_frame(subject: Subject, device: Device) -> dict[str, Any]:
 
 
 def overlapped_hz(pipeline: CameraPipeline, subject: Subject) -> float:
-    """Frames a second of one thread that submits the next image before it takes the last result."""
+    """Frames a second when one thread begins with images and another takes the results, as in the node."""
     frames = subject.options.frames
 
+    def take(pending: PendingResult) -> None:
+        pending.result()
+
     def work() -> None:
-        waiting: deque[PendingResult] = deque()
-        for number in range(frames):
-            if len(waiting) == pipeline.frames_at_once:
-                waiting.popleft().result()
-            waiting.append(pipeline.submit(subject.image(number)))
-        while waiting:
-            waiting.popleft().result()
+        with ThreadPoolExecutor(1) as taker:
+            taken = [taker.submit(take, pipeline.submit(subject.image(number))) for number in range(frames)]
+        for result in taken:
+            result.result()
 
     return rate_hz(frames, work)
 
@@ -91,6 +91,9 @@ def _measure_graph(subject: Subject, pipeline: CameraPipeline) -> dict[str, Any]
     graph = graphs_of(pipeline)[0]
     floor = _floor(subject, cupy, graph)
 
+    def copy(number: int) -> None:
+        graph.copy(subject.image(number))
+
     def launch_and_wait(number: int) -> None:
         graph.relaunch()
         graph.stream.synchronize()
@@ -106,9 +109,9 @@ def _measure_graph(subject: Subject, pipeline: CameraPipeline) -> dict[str, Any]
         "ratio_to_floor": round(whole["p50"] / floor_ms, 4),
         "engines_alone_ms": floor["engines_ms"],
         "slower_engine_alone_hz": round(slower_hz, 1),
-        "copy_to_pinned_ms": percentiles(
-            host_ms(lambda number: graph.copy(subject.image(number)), subject.options)
-        ),
+        "copy_to_pinned_ms": percentiles(host_ms(copy, subject.options)),
+        "copy_to_pinned_cpu_ms": round(cpu_ms(copy, subject.options), 4),
+        "copy_to_pinned_bytes": graph.upload_bytes,
     }
 
 

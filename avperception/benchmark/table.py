@@ -58,6 +58,10 @@ def _single_figures(record: Mapping[str, Any]) -> list[str]:
     rate, cpu_ms = record["overlapped_hz"], record["cpu_ms"]
     lines = [f"- overlapped: {rate} frames a second; processor time {cpu_ms} ms a frame"]
     if "floor_ms" in record:
+        size_mb = record["copy_to_pinned_bytes"] / 1e6
+        lines.append(
+            f"- of that time {record['copy_to_pinned_cpu_ms']} ms copy {size_mb:.1f} MB to pinned memory"
+        )
         parts = ", ".join(f"{name} {value}" for name, value in record["floor_parts_ms"].items())
         lines.append(
             f"- floor {record['floor_ms']} ms ({parts}); whole frame {record['ratio_to_floor']} times that"

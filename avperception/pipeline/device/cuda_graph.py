@@ -27,6 +27,9 @@ A graph's own addresses are fixed, while the host may hold on to the results of 
 
 MOST_RESULTS = HEADER_BYTES // 8
 
+END = MOST_RESULTS
+"""Where among the flags of arrival the end of the frame is told of."""
+
 WORTH_LEAVING_OUT = 0.9
 """The part of an image's rows up to which the others are left out; a copy row by row is a little slower."""
 
@@ -80,7 +83,7 @@ class FrameGraph:
         self._mapped = mapped
         self._cupy.cuda.Device().synchronize()  # what was set up on other streams is there
         with self.memory.working():
-            self._arrivals = self.memory.inbox(MOST_RESULTS, mapped=True)
+            self._arrivals = self.memory.inbox(MOST_RESULTS + 1, mapped=True)
             self._allocate(self._shape[0])
             self._enqueue(deliver=False, timed=False)
             self.stream.synchronize()
@@ -143,6 +146,11 @@ class FrameGraph:
         assert self._frame is not None and self._arrivals is not None
         return bool(self._arrivals.host[self._frame.early[name]])
 
+    def has_ended(self) -> bool:
+        """Whether all of the frame launched last is done."""
+        assert self._arrivals is not None
+        return bool(self._arrivals.host[END])
+
     @property
     def upload_bytes(self) -> int:
         """What a frame brings to the GPU."""
@@ -174,6 +182,8 @@ class FrameGraph:
         with frame.stage("upload"):
             self._inbox.upload(self.stream)
         self._work(frame)
+        if deliver:
+            self._ops.announce(arrivals, END)
         self._frame = frame
 
     def _allocate(self, rows: int) -> None:
