@@ -38,15 +38,20 @@ class _Seen:
     thumbnails: list[UInt8] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     topics: list[tuple[str, ...]] = field(default_factory=list)
+    left_out: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class CollectionSummary:
-    """The set that was written, how many images it was chosen from, and those skipped by reason."""
+    """The set that was written, how many images it was chosen from, and those skipped by reason.
+
+    `left_out` are image topics that were not looked at, for no camera_info is beside them.
+    """
 
     set: CalibrationSet
     candidates: int
     skipped: dict[str, int]
+    left_out: tuple[str, ...]
 
 
 def collect(
@@ -76,7 +81,9 @@ def collect(
     with replacing(out, replace) as folder:
         members = _write_images(recordings, seen, chosen, folder, progress)
         _describe(folder, members, seen)
-    return CollectionSummary(CalibrationSet.load(out), len(seen.statistics), dict(seen.skipped))
+    return CollectionSummary(
+        CalibrationSet.load(out), len(seen.statistics), dict(seen.skipped), tuple(seen.left_out)
+    )
 
 
 def _look(recordings: Sequence[Opener], topics: Sequence[str], progress: Progress) -> _Seen:
@@ -84,8 +91,9 @@ def _look(recordings: Sequence[Opener], topics: Sequence[str], progress: Progres
     seen = _Seen()
     for index, opener in enumerate(recordings):
         with opener() as recording:
-            counts = image_topics(recording, topics)
+            counts, left_out = image_topics(recording, topics)
             seen.topics.append(tuple(counts))
+            seen.left_out.update(dict.fromkeys(left_out))
             for number, _, image in recorded_images(recording, seen.topics[-1], seen.skipped):
                 seen.sources.append((index, number))
                 seen.statistics.append(image_statistics(image))

@@ -16,6 +16,7 @@ from avperception.types import Image
 
 RAW = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 NANOSECONDS = 1_000_000_000
 
 
@@ -63,12 +64,21 @@ class RecordedImage(NamedTuple):
     image: Image
 
 
-def image_topics(recording: Recording, wanted: Sequence[str] = ()) -> dict[str, int]:
-    """The image topics of a recording with their numbers of messages; only those `wanted`, if any are.
+class ImageTopics(NamedTuple):
+    """Topics to take images from, with their numbers of messages, and those that are left out."""
 
-    Raises BagError if there is none, ConfigurationError for a wanted one that is not there.
+    counts: dict[str, int]
+    left_out: tuple[str, ...]
+
+
+def image_topics(recording: Recording, wanted: Sequence[str] = ()) -> ImageTopics:
+    """The image topics of a recording: those `wanted`, else those of cameras, else all.
+
+    A camera's has a CameraInfo beside it, as drivers publish it: masks, overlays and other pictures that
+    no network is to see have none. Raises BagError if there is no image topic, ConfigurationError for a
+    wanted one that is not there.
     """
-    found = {t.name: t.message_count for t in recording.topics if t.msgtype in (RAW, COMPRESSED)}
+    found = {t.name: t for t in recording.topics if t.msgtype in (RAW, COMPRESSED)}
     if not found:
         raise BagError(f"{recording.path} holds no topic of sensor_msgs/Image or CompressedImage")
     for name in wanted:
@@ -76,7 +86,20 @@ def image_topics(recording: Recording, wanted: Sequence[str] = ()) -> dict[str, 
             raise ConfigurationError(
                 f"{recording.path} has no image topic {name}: it has {', '.join(sorted(found))}"
             )
-    return {name: found[name] for name in sorted(wanted or found)}
+    cameras = {_parent(topic.name) for topic in recording.topics if topic.msgtype == CAMERA_INFO}
+    of_cameras = [name for name, topic in found.items() if _camera(topic) in cameras]
+    chosen = sorted(wanted or of_cameras or found)
+    left_out = () if wanted else tuple(sorted(set(found) - set(chosen)))
+    return ImageTopics({name: found[name].message_count for name in chosen}, left_out)
+
+
+def _camera(topic: Topic) -> str:
+    """The namespace of an image topic's camera; image_transport adds a level to what is compressed."""
+    return _parent(_parent(topic.name) if topic.msgtype == COMPRESSED else topic.name)
+
+
+def _parent(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 def recorded_images(

@@ -27,7 +27,8 @@ def collect(
     out: Annotated[Path, typer.Option(metavar="SET", help="Folder for the set; made if missing.")],
     count: Annotated[int, typer.Option(metavar="N", min=1, help="Images at most.")] = 200,
     topic: Annotated[
-        list[str] | None, typer.Option(metavar="TOPIC", help="Only this image topic; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="TOPIC", help="Only this topic, not all of cameras; repeatable."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the set if it exists.")] = False,
 ) -> None:
@@ -73,6 +74,11 @@ def _picture_beside(folder: Path) -> Path:
 
 def _say(summary: CollectionSummary, count: int) -> None:
     calibration = summary.set
+    if summary.left_out:
+        typer.echo(
+            f"not looked at, no camera_info is beside: {', '.join(summary.left_out)}; --topic takes one",
+            err=True,
+        )
     if summary.skipped:
         reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(summary.skipped.items()))
         typer.echo(f"skipped {sum(summary.skipped.values())} images: {reasons}", err=True)

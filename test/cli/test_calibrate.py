@@ -95,6 +95,51 @@ def test_the_rare_dark_images_are_in_the_set_and_a_corrupt_one_is_counted(tmp_pa
     assert json.loads((tmp_path / "set/set.json").read_text())["skipped"] == {"wrong_data_size": 1}
 
 
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+
+
+def with_topics(source: Path, path: Path, topics: dict[str, str]) -> Path:
+    """The images of a recording on these topics in turn; those of CameraInfo stay empty."""
+    with BagReader(source) as reader:
+        images = [reader.deserialize(message) for message in reader.messages()]
+    names = [name for name, kind in topics.items() if kind != CAMERA_INFO]
+    with BagWriter(path) as writer:
+        for name, kind in topics.items():
+            writer.add_topic(name, kind)
+        for index, image in enumerate(images):
+            writer.write(names[index % len(names)], (index + 1) * 10**9, image)
+    return path
+
+
+def test_masks_and_overlays_are_no_camera_images(tmp_path: Path) -> None:
+    raw, info = "sensor_msgs/msg/Image", CAMERA_INFO
+    source = write_images(tmp_path / "source.mcap", [40, 60, 80, 100, 120, 140, 160, 180])
+    topics = {"/front/image_raw": raw, "/front/camera_info": info, "/front/mask/image": raw, "/overlay": raw}
+    bag = with_topics(source, tmp_path / "b.mcap", topics)
+    result = run("collect", bag, "--out", tmp_path / "set")
+    assert result.exit_code == 0, result.output
+    assert "no camera_info is beside: /front/mask/image, /overlay; --topic takes one" in result.stderr
+    assert "set: 3 of 3 images" in result.stdout
+    entries = json.loads((tmp_path / "set/set.json").read_text())["images"]
+    assert {entry["topic"] for entry in entries} == {"/front/image_raw"}
+
+    named = run("collect", bag, "--out", tmp_path / "named", "--topic", "/overlay")
+    assert "named: 2 of 2 images" in named.stdout
+    assert "camera_info" not in named.stderr
+
+    without = with_topics(source, tmp_path / "without.mcap", {"/a/image": raw, "/b": raw})
+    assert "all: 8 of 8 images" in run("collect", without, "--out", tmp_path / "all").stdout
+
+
+def test_a_compressed_image_belongs_to_the_camera_info_of_its_base_topic(drive: Path, tmp_path: Path) -> None:
+    with BagReader(drive) as reader:
+        topics = {topic.name for topic in reader.topics}
+    assert {"/front/image_raw/compressed", "/front/camera_info"} <= topics
+    result = run("collect", drive, "--out", tmp_path / "set", "--count", 2)
+    assert "221 images" in result.stdout
+    assert result.stderr == ""
+
+
 def test_a_standing_camera_gives_fewer_images(tmp_path: Path) -> None:
     bag = write_images(tmp_path / "b.mcap", [0] * 2)
     with BagReader(bag) as reader:
