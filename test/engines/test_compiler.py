@@ -1,10 +1,13 @@
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
-from networks import DOUBLE, FLOAT, IMAGE, one_node, open_batch, save
+from networks import DOUBLE, FLOAT, IMAGE, convolution, one_node, open_batch, save
 from onnx import helper
 
 from avperception.engines.adapter import Flavour
@@ -103,6 +106,23 @@ def test_files_that_are_no_networks_are_refused(rtx: Flavour, tmp_path: Path, sh
         (tmp_path / name).write_bytes(data)
         assert str(tmp_path / name) in refusal(tmp_path / name)
     assert "is not there" in refusal(tmp_path / "absent.onnx")
+
+
+def test_weights_in_a_file_of_their_own_are_refused_and_the_command_mends_it(rtx: Flavour, tmp_path: Path):
+    whole = convolution(tmp_path / "whole.onnx", np.ones((4, 4, 3, 3), np.float32))
+    parted = tmp_path / "parted.onnx"
+    onnx.save(
+        onnx.load(str(whole)),
+        str(parted),
+        save_as_external_data=True,
+        location="parted.bin",
+        size_threshold=0,
+    )
+    text = refusal(parted)
+    assert "keeps its weights in another file (parted.bin)" in text
+    command = text.rpartition("`")[0].rpartition("`")[2].replace("python", sys.executable, 1)
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert compile_network(tmp_path / "WHOLE.onnx", CompilerOptions(targets=TARGETS[:1])).data
 
 
 def test_double_precision_is_refused_not_rounded(rtx: Flavour, tmp_path: Path):

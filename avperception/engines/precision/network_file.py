@@ -7,7 +7,14 @@ import tempfile
 from pathlib import Path
 
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, shape_inference, version_converter
+from onnx import (
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    external_data_helper,
+    shape_inference,
+    version_converter,
+)
 
 from avperception.errors import EngineError
 
@@ -20,14 +27,18 @@ _FLOAT64 = TensorProto.DOUBLE
 def load_network(path: Path) -> ModelProto:
     """Read an ONNX file, its shapes inferred and every node named.
 
-    Raises EngineError if it is not there, not valid ONNX, or holds FP64, naming the operator and node.
+    Raises EngineError if it is not there, not valid ONNX, keeps weights in another file, or holds FP64,
+    naming the operator and node.
     """
     if not path.is_file():
         raise EngineError(f"network {path} is not there")
     try:
-        model = onnx.load(str(path))
+        model = onnx.load(str(path), load_external_data=False)
+        _refuse_external_weights(path, model)
         onnx.checker.check_model(model)
         model = shape_inference.infer_shapes(model)
+    except EngineError:
+        raise
     except Exception as error:  # protobuf's, ONNX's and the operating system's, with no common base
         raise EngineError(
             f"{path} is not a usable ONNX file ({one_line(error)}): export the network again"
@@ -147,6 +158,18 @@ def _name_nodes(model: ModelProto) -> None:
         if not node.name or node.name in taken:
             node.name = f"{node.op_type}_unnamed_{position}"
         taken.add(node.name)
+
+
+def _refuse_external_weights(path: Path, model: ModelProto) -> None:
+    """Weights elsewhere are not in the file's sha256: an engine of others would pass for the same."""
+    for tensor in model.graph.initializer:
+        if external_data_helper.uses_external_data(tensor):
+            place = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+            raise EngineError(
+                f"{path} keeps its weights in another file ({place}), which no sha256 of a card or manifest "
+                f"covers: put both into one by `python -c \"import onnx; onnx.save(onnx.load('{path}'), "
+                "'WHOLE.onnx')\"`"
+            )
 
 
 def _refuse_float64(path: Path, model: ModelProto) -> None:
