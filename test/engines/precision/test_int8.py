@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -15,8 +16,10 @@ from small_networks import card, image_folder, save, weight
 from avperception.calibration.set import CalibrationSet
 from avperception.engines import load_engine
 from avperception.engines.precision import PrecisionReport, PrecisionRequest, prepare_onnx
-from avperception.engines.precision.judge import run_network
-from avperception.engines.precision.request import Calibrator
+from avperception.engines.precision.judge import Judge, run_network
+from avperception.engines.precision.metric import task_metric
+from avperception.engines.precision.request import CALIBRATORS, Calibrator
+from avperception.engines.precision.samples import InputMaker
 from avperception.models.card import ModelCard
 
 
@@ -104,6 +107,9 @@ def test_a_pattern_keeps_nodes_out_and_says_so(tmp_path: Path, small_set: Calibr
     assert report.exceptions[0].reason == "matches keep_fp16 'head.*'"
     assert report.exceptions[2].precision == "fp16"
     assert report.quantized_nodes == 0
+    assert "nothing is left in INT8" in report.notes[-1]
+    some = to_int8(source, tmp_path / "some.onnx", card(source), small_set, keep_fp16=("head.*",))
+    assert not [note for note in some.notes if "INT8" in note]
 
 
 def test_max_drop_leaves_out_the_one_node_that_breaks_and_holds_on_held_out_images(
@@ -121,6 +127,37 @@ def test_max_drop_leaves_out_the_one_node_that_breaks_and_holds_on_held_out_imag
     assert report.metric.search_images == report.metric.held_out_images == 6
     assert [row.nodes for row in report.table if row.kept_out] == [("head/middle",)]
     assert json.loads(json.dumps(report.as_dict()))["table"][0]["drop"] > 0.1
+
+
+def block_folder(folder: Path, count: int, seed: int) -> Path:
+    """Pictures of plain blocks whose red and green are far apart: INT8 itself confuses them nowhere."""
+    folder.mkdir()
+    rng = np.random.default_rng(seed)
+    for index in range(count):
+        shades = rng.permuted(np.tile([30, 90, 150, 240], (6 * 8, 1)), axis=1)[:, :3]
+        coarse = shades.reshape(6, 8, 3).astype(np.uint8)
+        pixels = cv2.resize(coarse, (96, 72), interpolation=cv2.INTER_NEAREST)
+        cv2.imwrite(str(folder / f"{index:03d}.png"), pixels)
+    return folder
+
+
+@pytest.mark.parametrize("calibrator", CALIBRATORS)
+def test_one_per_cent_holds_on_images_that_had_no_part_in_it(calibrator: Calibrator, tmp_path: Path) -> None:
+    source = brittle(tmp_path / "brittle.onnx")
+    images = CalibrationSet.load(block_folder(tmp_path / "images", 24, seed=1))
+    everything = to_int8(source, tmp_path / "all.onnx", card(source), images, calibrator)
+    mixed = to_int8(source, tmp_path / "mixed.onnx", card(source), images, calibrator, max_drop=0.01)
+    assert (everything.quantized_nodes, mixed.quantized_nodes) == (3, 2)
+    unseen = CalibrationSet.load(block_folder(tmp_path / "unseen", 40, seed=2))
+    assert {member.sha256 for member in unseen.members}.isdisjoint(m.sha256 for m in images.members)
+    drops = {}
+    for name in ("all", "mixed"):
+        fp32 = onnx.load(str(source))
+        make_input = InputMaker(card(source), fp32, source)
+        inputs = list(make_input.all(unseen.images()))
+        judge = Judge(fp32, "x", inputs, task_metric(card(source), make_input.size))
+        drops[name] = judge(onnx.load(str(tmp_path / f"{name}.onnx"))).drop or 0.0
+    assert drops["mixed"] <= 0.01 < drops["all"], drops
 
 
 @pytest.mark.parametrize(
