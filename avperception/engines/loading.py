@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from avperception.engines.adapter import FLAVOURS, Flavour, probe
 from avperception.engines.engine import Engine
@@ -22,14 +21,11 @@ from avperception.engines.engine_file import (
 )
 from avperception.engines.files import engine_directory
 from avperception.engines.machine import current_machine
-from avperception.engines.manifest import read_manifest
+from avperception.engines.manifest import EngineManifest, read_manifest
 from avperception.engines.onnxruntime import OnnxRuntimeEngine
 from avperception.errors import AvperceptionError, EngineError, require_one_of
 from avperception.models.card import ModelCard
 from avperception.models.library import find_card, network_path, reference
-
-if TYPE_CHECKING:
-    from avperception.engines.builder import BuildRequest
 
 BACKENDS = ("auto", "tensorrt", "onnxruntime")
 """What the parameter `backend` may be."""
@@ -144,7 +140,8 @@ def _rebuild(
     from avperception.engines.builder import BuildRequest, build_engine
 
     reason = str(refusal) if refusal else f"there is no {precision} engine of {network}"
-    request = _earlier_request(files, precision)
+    earlier = _earlier_manifest(files, precision)
+    request = BuildRequest.again(earlier, current_machine()) if earlier else None
     if request is None and card is not None:
         if precision == "int8":
             if refusal:  # an engine that is there is refused as such, with the command that builds it anew
@@ -156,20 +153,25 @@ def _rebuild(
     _logger.warning("engine_policy is rebuild, building now, this takes minutes: %s", reason)
     result = build_engine(request, lambda stage, part: _logger.debug("%s: %.0f %%", stage, 100 * part))
     _logger.warning("built %s in %.0f s", result.file.path, result.manifest.build.seconds)
+    if earlier and _calibration(earlier) != _calibration(result.manifest):
+        _logger.warning("its calibration set %s is not what it was before", request.calibration_set)
     return result.file
 
 
-def _earlier_request(files: list[EngineFile], precision: str) -> BuildRequest | None:
-    from avperception.engines.builder import BuildRequest
-
+def _earlier_manifest(files: list[EngineFile], precision: str) -> EngineManifest | None:
     for file in files:
         try:
             manifest = read_manifest(file.manifest_path)
         except EngineError:
             continue
         if manifest.precision["precision"] == precision:
-            return BuildRequest.again(manifest, current_machine())
+            return manifest
     return None
+
+
+def _calibration(manifest: EngineManifest) -> object:
+    """The hash of the images that an engine was calibrated with."""
+    return manifest.precision.get("calibration_hash")
 
 
 def _runs_on_tensorrt(path: Path, precision: str, engine_policy: str) -> bool:

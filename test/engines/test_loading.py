@@ -6,12 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from networks import card_of, image_folder, segmenter
 
 from avperception.engines import load_engine
 from avperception.engines.adapter import Flavour
+from avperception.engines.builder import BuildRequest, build_engine
 from avperception.engines.engine_file import EngineFile, StaleEngineError, engines_of
 from avperception.engines.loading import find_engine
 from avperception.engines.machine import current_machine
+from avperception.engines.options import CompilerOptions
 from avperception.errors import ConfigurationError, EngineError
 from avperception.models.library import find_card
 
@@ -61,6 +64,26 @@ def test_a_rebuild_is_said_and_done_for_the_targets_asked_for(
     assert "engine_policy is rebuild, building now" in before
     assert "it was cut off or replaced" in before
     assert f"built {engine.path}" in after
+
+
+@without_gpu
+def test_a_rebuild_with_other_images_than_before_says_so(
+    rtx: Flavour, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    card = card_of(segmenter(tmp_path / "n.onnx"))
+    images = image_folder(tmp_path / "images", count=4)
+    request = BuildRequest(card, "int8", CompilerOptions(targets=("8.6",)), calibration_set=images)
+    engine = build_engine(request, lambda stage, part: None).file.path
+    network = tmp_path / "n.onnx"
+    for removed, said in (([], 2), (["03.png"], 3)):
+        for name in removed:
+            (images / name).unlink()
+        engine.write_bytes(b"damaged")
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            assert find_engine(network, "int8", "rebuild", card).path == engine
+        assert len(caplog.records) == said
+    assert caplog.records[-1].message == f"its calibration set {images} is not what it was before"
 
 
 def test_int8_is_not_rebuilt_without_its_calibration_set(models: Path):
