@@ -183,7 +183,7 @@ def _whole_engine(card: ModelCard, network: Path, precision: str, machine: Machi
     refusal: StaleEngineError | None = None
     for file in engines_of(network, precision):
         try:
-            verify(file, machine, network, precision)
+            verify(file, machine, network, precision, reference(card))
         except StaleEngineError as error:
             if any(difference.what.split()[0] in _OF_ANY_MACHINE for difference in error.differences):
                 refusal = refusal or error

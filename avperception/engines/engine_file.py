@@ -93,18 +93,23 @@ def engines_in(folder: Path) -> list[EngineFile]:
 
 
 def verify(
-    file: EngineFile, machine: Machine, network: Path | None = None, precision: str | None = None
+    file: EngineFile,
+    machine: Machine,
+    network: Path | None = None,
+    precision: str | None = None,
+    model: str | None = None,
 ) -> EngineManifest:
     """Give the engine's manifest if it may be run here.
 
     Raises StaleEngineError with every difference: another machine, another TensorRT, another `network`,
-    another `precision` than asked for, and a file that is not the one its manifest was written for.
+    another `precision` than asked for, and a file that is not the one its manifest was written for. Its
+    command builds the `model` asked for, else the engine's own.
     """
     try:
         manifest = read_manifest(file.manifest_path)
     except EngineError as error:
         problem = Difference("manifest", "one this version can read", str(error))
-        command = rebuild_command(file, None, machine)
+        command = rebuild_command(file, None, machine, precision, model)
         raise StaleEngineError(file.path, [problem], command, machine.gpu is None) from error
     found = file_differences(file, manifest)
     found += manifest.differences(machine, sha256_of_file(network) if network else None)
@@ -112,7 +117,7 @@ def verify(
     if precision is not None and built != precision:
         found.append(Difference("precision", built, f"{precision} asked for"))
     if found:
-        command = rebuild_command(file, manifest, machine, precision)
+        command = rebuild_command(file, manifest, machine, precision, model)
         raise StaleEngineError(file.path, found, command, machine.gpu is None)
     return manifest
 
@@ -133,18 +138,22 @@ def file_differences(file: EngineFile, manifest: EngineManifest) -> list[Differe
 
 
 def rebuild_command(
-    file: EngineFile, manifest: EngineManifest | None, machine: Machine, precision: str | None = None
+    file: EngineFile,
+    manifest: EngineManifest | None,
+    machine: Machine,
+    precision: str | None = None,
+    model: str | None = None,
 ) -> str:
     """The command that builds the engine for this machine; MODEL stands where nothing says which it is."""
     if manifest:
         request = manifest.request
         options = manifest.options()
-        words = [request.model, "--precision", precision or str(manifest.precision["precision"])]
+        words = [model or request.model, "--precision", precision or str(manifest.precision["precision"])]
         words += _precision_words(manifest, words[2])
         words += _option_words(options, targets_here(manifest, machine))
     else:
         network, built, target = file.name_parts or ("", "fp16", "")
-        words = [model_of(network), "--precision", precision or built]
+        words = [model or model_of(network), "--precision", precision or built]
         if machine.gpu is None and target.startswith("sm"):
             words += ["--target", target.replace("-", ",")]
     return " ".join(["avperception engine build", *(shlex.quote(word) for word in words)])

@@ -78,7 +78,7 @@ def find_engine(
     files = engines_of(network, precision)
     for file in files:
         try:
-            verify(file, current_machine(), network, precision)
+            verify(file, current_machine(), network, precision, reference(card) if card else None)
             return file
         except StaleEngineError as error:
             refusals.append(error)
@@ -140,7 +140,7 @@ def _rebuild(
     from avperception.engines.builder import BuildRequest, build_engine
 
     reason = str(refusal) if refusal else f"there is no {precision} engine of {network}"
-    earlier = _earlier_manifest(files, precision)
+    earlier = _earlier_manifest(files, precision, network, card)
     request = BuildRequest.again(earlier, current_machine()) if earlier else None
     if request is None and card is not None:
         if precision == "int8":
@@ -158,15 +158,25 @@ def _rebuild(
     return result.file
 
 
-def _earlier_manifest(files: list[EngineFile], precision: str) -> EngineManifest | None:
+def _earlier_manifest(
+    files: list[EngineFile], precision: str, network: Path, card: ModelCard | None
+) -> EngineManifest | None:
+    """The newest manifest in this precision; in a common folder another model's may go by the same name."""
     for file in files:
-        try:
+        with suppress(AvperceptionError):
             manifest = read_manifest(file.manifest_path)
-        except EngineError:
-            continue
-        if manifest.precision["precision"] == precision:
-            return manifest
+            if manifest.precision["precision"] == precision and _is_of(manifest, network, card):
+                return manifest
     return None
+
+
+def _is_of(manifest: EngineManifest, network: Path, card: ModelCard | None) -> bool:
+    """Whether an engine was built by this card, or if none is given, of a card with this network."""
+    found = find_card(manifest.request.model)
+    if card is not None:
+        return found.path.resolve() == card.path.resolve()
+    path = network_path(found)
+    return path is not None and path.resolve() == network.resolve()
 
 
 def _calibration(manifest: EngineManifest) -> object:

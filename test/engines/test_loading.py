@@ -14,7 +14,7 @@ from avperception.engines.builder import BuildRequest, build_engine
 from avperception.engines.engine_file import EngineFile, StaleEngineError, engines_of
 from avperception.engines.loading import find_engine
 from avperception.engines.machine import current_machine
-from avperception.engines.options import CompilerOptions
+from avperception.engines.options import CompilerOptions, Precision
 from avperception.errors import ConfigurationError, EngineError
 from avperception.models.library import find_card
 
@@ -84,6 +84,29 @@ def test_a_rebuild_with_other_images_than_before_says_so(
             assert find_engine(network, "int8", "rebuild", card).path == engine
         assert len(caplog.records) == said
     assert caplog.records[-1].message == f"its calibration set {images} is not what it was before"
+
+
+@without_gpu
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_in_a_common_folder_networks_of_one_name_are_told_apart(
+    precision: Precision, rtx: Flavour, tmp_path: Path
+):
+    cards = []
+    for name, operator in (("first", "Relu"), ("second", "Sigmoid")):
+        (tmp_path / name).mkdir()
+        cards.append(card_of(segmenter(tmp_path / name / "n.onnx", operator)))
+    images = image_folder(tmp_path / "images")
+    request = BuildRequest(cards[0], precision, CompilerOptions(targets=("8.6",)), calibration_set=images)
+    build_engine(request, lambda stage, part: None)
+    network = cards[1].path.with_name("n.onnx")
+    with pytest.raises(StaleEngineError, match=r"network n\.onnx \(engine: ") as caught:
+        find_engine(network, precision, card=cards[1])
+    assert f"avperception engine build {cards[1].path} --precision {precision}" in caught.value.command
+    # Nothing is known of how the second one is to be built, least of all what the first one was built by:
+    # without a GPU there is nothing to build for, and INT8 has no images.
+    with pytest.raises(EngineError, match=r"there is no GPU to build for|network n\.onnx"):
+        find_engine(network, precision, "rebuild", card=cards[1])
+    assert find_engine(cards[0].path.with_name("n.onnx"), precision, "rebuild", card=cards[0])
 
 
 def test_int8_is_not_rebuilt_without_its_calibration_set(models: Path):

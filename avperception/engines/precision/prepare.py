@@ -215,7 +215,10 @@ class Preparation:
         calibration = self._calibration
         notes = []
         if calibration is None:
-            notes.append("no calibration set: values and error were measured on noise")
+            notes.append(
+                "no calibration set: values and error were measured on noise; with `--calibration DIR` they are "
+                "on images"
+            )
         elif calibration.skipped:
             notes.append(f"skipped {calibration.skipped_text}")
         if calibration is not None and metric is None:
