@@ -65,7 +65,8 @@ def build(
         str, typer.Option(help="`current` GPU, or compute capabilities: sm86,sm89 (TensorRT-RTX).")
     ] = "current",
     calibration: Annotated[
-        Path | None, typer.Option(metavar="SET", help="Folder of images to calibrate INT8 with.")
+        Path | None,
+        typer.Option(metavar="SET", help="Folder of images: INT8 needs it, FP16 should."),
     ] = None,
     calibrator: Annotated[str, typer.Option(help=f"{' | '.join(CALIBRATORS)}, for INT8.")] = "entropy",
     keep_fp16: Annotated[
