@@ -216,8 +216,8 @@ class Preparation:
         notes = []
         if calibration is None:
             notes.append(
-                "no calibration set: values and error were measured on noise; with `--calibration DIR` they are "
-                "on images"
+                "no calibration set: values and error were measured on noise; "
+                "`--calibration DIR` measures them on images"
             )
         elif calibration.skipped:
             notes.append(f"skipped {calibration.skipped_text}")
