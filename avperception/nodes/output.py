@@ -60,24 +60,25 @@ class Output:
 
     def problems(self) -> list[str]:
         """Say what stands in the way, each in a few words: another type, another QoS, rival publishers."""
-        endpoints = known(endpoints_of(self._node, self.topic))
-        found = problems_of_type(self.topic, self.message_type, endpoints)
+        topic = self.topic
+        endpoints = known(endpoints_of(self._node, topic))
+        found = problems_of_type(topic, self.message_type, endpoints)
         subscriptions = [e for e in endpoints if e.endpoint_type == TopicEndpointTypeEnum.SUBSCRIPTION]
         unserved = [info for info in subscriptions if not serves(self._profile, info.qos_profile)]
         if unserved:
-            found.append(f"incompatible QoS on {self.topic}: {', '.join(node_names(unserved))} gets nothing")
+            found.append(f"incompatible QoS on {topic}: {', '.join(node_names(unserved))} gets nothing")
         publishers = [e for e in endpoints if e.endpoint_type == TopicEndpointTypeEnum.PUBLISHER]
-        return found + self._rivals(node_names(publishers))
+        return found + self._rivals(topic, node_names(publishers))
 
-    def _rivals(self, publishers: list[str]) -> list[str]:
+    def _rivals(self, topic: str, publishers: list[str]) -> list[str]:
         """Say who else publishes what is this node's own; a topic it was remapped to may be shared."""
         own = str(self._node.get_fully_qualified_name())
         found = []
-        if publishers.count(own) > sum(p.topic_name == self.topic for p in self._node.publishers):
+        if publishers.count(own) > sum(p.topic_name == topic for p in self._node.publishers):
             found.append(f"another node is called {own} and publishes the same: was it started twice?")
         others = [name for name in publishers if name != own]
-        if others and self.topic.startswith(f"{own}/"):
-            found.append(f"rival publishers on {self.topic}: {', '.join(others)}")
+        if others and topic.startswith(f"{own}/"):
+            found.append(f"rival publishers on {topic}: {', '.join(others)}")
         return found
 
     def destroy(self) -> None:
