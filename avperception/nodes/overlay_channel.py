@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from rclpy.node import Node
@@ -14,9 +13,8 @@ from vision_msgs.msg import Detection2DArray, LabelInfo
 from visualization_msgs.msg import MarkerArray
 
 from avperception.drawing.overlay import Scene3D, draw_overlay
-from avperception.errors import MessageError, TransformError
+from avperception.errors import MessageError
 from avperception.nodes import qos
-from avperception.nodes.conversions.cameras import camera_model_from_message
 from avperception.nodes.conversions.headers import stamp_ns
 from avperception.nodes.conversions.images import image_from_compressed, image_from_message, image_message
 from avperception.nodes.conversions.results import (
@@ -27,25 +25,16 @@ from avperception.nodes.conversions.results import (
 )
 from avperception.nodes.on_demand import OnDemand, Wanted
 from avperception.nodes.overlay_frames import FrameGatherer, OverlayFrame
+from avperception.nodes.overlay_sight import CameraForm, CameraSight
 from avperception.nodes.source import Source
-from avperception.nodes.transforms import TransformTree
 from avperception.nodes.worker import Worker
 from avperception.ops import cpu
-from avperception.types import CameraModel, CameraResult, Float32, Float64, Image
+from avperception.types import CameraResult, Float32, Image
 
 NEAREST = 0.3
 """Depth [m] in front of the camera from which lane lines are drawn."""
 
 FRAMES_WAITING = 1
-
-
-@dataclass(frozen=True)
-class CameraForm:
-    """How a camera's images come, as the parameters of the perception node say."""
-
-    name: str
-    is_compressed: bool = False
-    is_rectified: bool = False
 
 
 class OverlayChannel:
@@ -55,15 +44,14 @@ class OverlayChannel:
     """
 
     def __init__(
-        self, node: Node, form: CameraForm, perception: str, rate: float, transforms: TransformTree
+        self, node: Node, form: CameraForm, perception: str, rate: float, sight: CameraSight
     ) -> None:
         self.camera = camera = form.name
         self._form = form
         self._period_ns = round(1e9 / rate)
-        self._transforms = transforms
+        self._sight = sight
         self._source = Source(f"{camera} overlay", node.get_logger())
         self._gatherer = FrameGatherer()
-        self._model: CameraModel | None = None
         self._classes: tuple[str, ...] = ()
         self._drawn_ns = 0
         topic = f"~/debug/{camera}/overlay"
@@ -119,7 +107,7 @@ class OverlayChannel:
 
     def _on_info(self, message: CameraInfo) -> None:
         try:
-            self._model = camera_model_from_message(message, self._form.is_rectified)
+            self._sight.add(message)
         except MessageError as error:
             self._source.drop(error.reason, str(error))
 
@@ -187,16 +175,19 @@ class OverlayChannel:
         )
 
     def _scene(self, frame: OverlayFrame, image: Image) -> Scene3D | None:
-        if frame.objects is None:
+        objects = frame.objects
+        if objects is None:
             return None
-        scene = self._seen_from_camera(image, frame.objects.frame_id)
-        return Scene3D(*scene, detections=frame.objects.detections) if scene else None
+        sight = self._sight.of(image, objects.frame_id, objects.stamp_ns)
+        return Scene3D(*sight, detections=objects.detections) if sight else None
 
     def _lanes_in_image(self, frame: OverlayFrame, image: Image) -> tuple[Float32, ...]:
-        scene = self._seen_from_camera(image, frame.lanes.frame_id) if frame.lanes else None
-        if scene is None or frame.lanes is None:
+        if frame.lanes is None:
             return ()
-        model, T_camera_lanes = scene
+        sight = self._sight.of(image, frame.lanes.frame_id, self._sight.taken_ns(frame.lanes.stamp_ns))
+        if sight is None:
+            return ()
+        model, T_camera_lanes = sight
         lines = []
         for lane in frame.lanes.lines:
             points_camera = cpu.transform_points(lane, T_camera_lanes).astype(np.float64)
@@ -204,14 +195,3 @@ class OverlayChannel:
             normalised = points_camera[:, :2] / points_camera[:, 2:]
             lines.append(cpu.distort(normalised, model.K, model.D, model.distortion_model).astype(np.float32))
         return tuple(line for line in lines if len(line) >= 2 and np.abs(line).max() < 1e5)
-
-    def _seen_from_camera(self, image: Image, frame_id: str) -> tuple[CameraModel, Float64] | None:
-        """Give the calibration and T_camera_frame at the image's stamp; None where they are not known."""
-        model = self._model
-        if model is None or (model.width, model.height) != (image.width, image.height):
-            return None
-        try:
-            T_camera_frame = self._transforms.lookup(image.frame_id, frame_id, image.stamp_ns)
-        except TransformError:
-            return None
-        return model, T_camera_frame

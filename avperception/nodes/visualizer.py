@@ -25,7 +25,8 @@ from avperception.nodes.conversions.headers import stamp_ns
 from avperception.nodes.conversions.markers import detection_markers
 from avperception.nodes.conversions.results import DetectedObjects, detected_objects_from_message
 from avperception.nodes.on_demand import OnDemand, Wanted
-from avperception.nodes.overlay_channel import CameraForm, OverlayChannel
+from avperception.nodes.overlay_channel import OverlayChannel
+from avperception.nodes.overlay_sight import CameraForm, CameraSight
 from avperception.nodes.process import run_node
 from avperception.nodes.source import Source
 from avperception.nodes.transforms import TransformTree, make_transform_tree
@@ -61,10 +62,13 @@ class Visualizer(Node):
         self._latest: deque[DetectedObjects] = deque(maxlen=SWEEPS_KEPT)
         self._markers = self._output(MarkerArray, "~/markers")
         self._cloud = self._output(PointCloud2, "~/points_coloured")
+        fixed_frame = self._declare(
+            "fusion.fixed_frame", "odom", "Frame in which /tf tells how the vehicle moves, '' for none."
+        )
+        forms = [self._form(name) for name in cameras if name]
         self.overlays = [
-            OverlayChannel(self, self._form(name), perception, rate, self._transforms)
-            for name in cameras
-            if name
+            OverlayChannel(self, form, perception, rate, CameraSight(form, self._transforms, fixed_frame))
+            for form in forms
         ]
         output = f"{perception}/output"
         self._objects = OnDemand(
@@ -119,7 +123,12 @@ class Visualizer(Node):
         is_rectified = self._declare(
             f"{camera}.rectified", False, "Its images are rectified already: camera_info's P is used."
         )
-        return CameraForm(camera, transport == "compressed", bool(is_rectified))
+        offset_s = self._declare(
+            f"{camera}.time_offset",
+            0.0,
+            "Added to its stamps to get the time when the images were taken [s].",
+        )
+        return CameraForm(camera, transport == "compressed", bool(is_rectified), round(1e9 * offset_s))
 
     def _follow_interest(self) -> None:
         for overlay in self.overlays:

@@ -232,6 +232,37 @@ def test_3d_boxes_on_rectified_images_are_laid_through_p(stage: Stage):
     assert (np.abs(edge - np.array(class_bgr("car"))).max(axis=-1) < 60).any()
 
 
+@pytest.mark.parametrize("offset_s", [0.0, -0.02])
+def test_what_the_vehicle_moved_between_the_sweep_and_the_image_is_taken_out(stage: Stage, offset_s: float):
+    """The sweep came 40 ms later, the vehicle 0.2 m farther to the left: the box moves to the left."""
+    show = Show(stage, **{"front__time_offset": offset_s})
+    sweep_ns = START + 40_000_000
+    odometry = stage.companion.create_publisher(TFMessage, "/tf", qos.transforms())
+    pictures = show.overlays()
+    show.static.publish(transform("base_link", FRAME, START))
+    show.info.publish(calibration(START))
+    stage.spin_until(odometry.get_subscription_count)
+    for stamp_ns in (START - STEP, START + STEP):
+        moved = transform("odom", "base_link", stamp_ns)
+        moved.transforms[0].transform.translation.x = -5.0 * (stamp_ns - START) / 1e9
+        moved.transforms[0].transform.translation.z = 0.0
+        odometry.publish(moved)
+    stage.spin_for(0.5)
+
+    def send() -> None:
+        show.objects.publish(detections_3d_message(fused(sweep_ns)))
+        stage.spin_for(0.2)
+        show.image.publish(image(START))
+        show.found.publish(detections_2d(START))
+
+    drawn = show.draw(send, pictures)
+    shift = -5.0 * (0.04 - offset_s)
+    for side, is_there in ((1.0 + shift, True), (1.0, False)):
+        column = round(159.5 + 200 / 9 * side)
+        edge = drawn[95:105, column - 1 : column + 2].astype(int)
+        assert (np.abs(edge - np.array(class_bgr("car"))).max(axis=-1) < 60).any() == is_there
+
+
 def test_an_overlay_does_not_wait_for_what_does_not_come(stage: Stage):
     """Without calibration, mask and lidar there are the 2D boxes at least."""
     show = Show(stage)
