@@ -88,7 +88,7 @@ def test_many_sizes_do_not_pile_up_in_memory(device: CudaDevice) -> None:
     for count in range(100, 80_000, 799):
         pipeline.process(random_cloud(count, count), lidar_mount())
     assert pipeline.captures == captures
-    # All of them together take 130 MB. The driver takes 2 MiB at a time for a kernel that is first needed late.
+    # Together they take 130 MB. The driver takes 2 MiB at a time for a kernel that is first needed late.
     assert free - cupy.cuda.runtime.memGetInfo()[0] < 8 << 20
 
 
