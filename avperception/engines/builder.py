@@ -271,6 +271,7 @@ def _manifest(
             tf32=compiled.tf32,
             memory=dict(compiled.memory),
             advice=compiled.advice,
+            gpu=machine.gpu.name if machine.gpu else None,
         ),
         request=_request_facts(request),
     )

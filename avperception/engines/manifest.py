@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,7 +58,8 @@ class TargetFacts:
 class BuildFacts:
     """Where and how the engine was built.
 
-    `driver` and `cuda` are None where there was no GPU; `tf32`: FP32 products may be computed in TF32.
+    `driver`, `cuda` and `gpu`, that of the building machine, are None where there was none; `tf32`: FP32
+    products may be computed in TF32.
     """
 
     time: str
@@ -73,6 +74,7 @@ class BuildFacts:
     tf32: bool
     memory: Mapping[str, int]
     advice: tuple[str, ...]
+    gpu: str | None = None
 
 
 @dataclass(frozen=True)
@@ -229,6 +231,8 @@ def _section(kind: type[Section], values: Mapping[str, Any]) -> Section:
     """A dataclass of exactly these values; keys that a later version added are left out."""
     chosen = {}
     for field in fields(kind):  # type: ignore[arg-type]
+        if field.name not in values and field.default is not MISSING:
+            continue  # it is younger than the manifest
         chosen[field.name] = values[field.name]
         allowed = _JSON_TYPES.get(str(field.type))
         if allowed and not isinstance(chosen[field.name], allowed):

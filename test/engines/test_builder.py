@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from avperception.engines.adapter import Flavour
@@ -54,7 +55,7 @@ def build(model: str) -> BuildResult:
 @pytest.mark.parametrize("model", NETWORKS)
 @pytest.mark.parametrize("kind", ["fp32", "fp16", "int8 max", "int8 entropy", "int8 percentile"])
 def test_a_model_becomes_an_engine_with_its_manifest(
-    model: str, kind: str, rtx: Flavour, models: Path, folder: Path
+    model: str, kind: str, rtx: Flavour, models: Path, folder: Path, repository: Path
 ):
     precision, _, calibrator = kind.partition(" ")
     images = models.parent / "data" / "kitti" / "training" / "image_2" if calibrator else None
@@ -64,6 +65,8 @@ def test_a_model_becomes_an_engine_with_its_manifest(
     result = build_engine(request, lambda stage, part: None)
     assert result.file.path == folder / f"{NETWORKS[model]}.{precision}.sm86-sm89.engine"
     assert result.manifest == read_manifest(result.file.manifest_path)
+    schema = json.loads((repository / "docs" / "engine_manifest.schema.json").read_bytes())
+    jsonschema.validate(json.loads(result.file.manifest_path.read_bytes()), schema)
     assert result.manifest.engine.sha256 == sha256_of_file(result.file.path)
     assert result.manifest.request.calibrator == (calibrator or None)
     prepared = result.file.prepared_path

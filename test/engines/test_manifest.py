@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from avperception.engines.engine_file import EngineFile, verify
 from avperception.engines.files import sha256_of_file
-from avperception.engines.machine import Machine
+from avperception.engines.machine import Machine, current_machine
 from avperception.engines.manifest import TensorFacts, read_manifest
 from avperception.engines.options import CompilerOptions, Profile
 from avperception.errors import EngineError
@@ -53,6 +53,18 @@ def test_what_is_written_is_read_back(engine: EngineFile, tmp_path: Path):
     path.write_bytes(changed.as_json())
     assert read_manifest(path) == changed
     assert read_manifest(path).options().profiles == {"images": Profile(*shapes)}
+
+
+def test_a_manifest_from_before_the_gpu_was_recorded_is_read(engine: EngineFile):
+    values = json.loads(engine.manifest_path.read_bytes())
+    machine = current_machine()
+    assert values["build"].pop("gpu") == (machine.gpu.name if machine.gpu else None)
+    engine.manifest_path.write_text(json.dumps(values))
+    assert read_manifest(engine.manifest_path).build.gpu is None
+    del values["build"]["driver"]
+    engine.manifest_path.write_text(json.dumps(values))
+    with pytest.raises(EngineError, match="'driver' is missing"):
+        read_manifest(engine.manifest_path)
 
 
 def test_the_manifest_is_what_its_schema_says(engine: EngineFile, schema: dict[str, Any]):
