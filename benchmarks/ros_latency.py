@@ -5,10 +5,11 @@
         --detector yolox_nano --segmenter twinlitenet --precision fp16       # a GPU host
 
 Cameras (20 Hz, all at once, as a trigger wire makes them) and a lidar (10 Hz, 100,000 points) are one
-process, the `perception` node, started as a user starts it, is another, a subscriber the third. A latency is
-from just before a message is published to the subscriber's callback. *Alone* is the same
-pipeline on the same arrays at the same pace on threads, without ROS; both take turns. Without `--detector`
-it is a network of almost no work that finds three boxes, so that the time around it is what is measured.
+process, the `perception` node, started as a user starts it, is another, a subscriber the third; with
+`--segmenter` a fourth takes the masks. A latency is from just before a message is published to the
+subscriber's callback. *Alone* is the same pipeline on the same arrays at the same pace on threads, without
+ROS; both take turns. Without `--detector` it is a network of almost no work that finds three boxes, so that
+the time around it is what is measured.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -150,15 +151,18 @@ def role(name: str, folder: Path, seconds: float) -> list[str]:
     return [sys.executable, str(HERE / "ros_latency_process.py"), name, str(folder), str(seconds)]
 
 
-def measure_ros(folder: Path, seconds: float) -> dict[str, list[float]]:
+def measure_ros(folder: Path, seconds: float, *, wants_masks: bool) -> dict[str, list[float]]:
     """Latencies through topics [ms] by kind."""
     script = "from avperception.nodes.executables import perception; perception()"
     node = [sys.executable, "-c", script, "--ros-args", "--params-file", str(folder / "parameters.yaml")]
-    with (
-        process(node, "active: cameras"),
-        process(role("receiver", folder, seconds)) as receiver,
-        process(role("sensors", folder, seconds)) as sensors,
-    ):
+    (folder / "over").unlink(missing_ok=True)
+    with ExitStack() as running:
+        running.enter_context(process(node, "active: cameras"))
+        receiver = running.enter_context(process(role("receiver", folder, seconds)))
+        if wants_masks:
+            viewer = running.enter_context(process(role("viewer", folder, seconds)))
+            viewer.answer(START_TIMEOUT_S)
+        sensors = running.enter_context(process(role("sensors", folder, seconds)))
         sent = sensors.answer(START_TIMEOUT_S + seconds)
         received = receiver.answer(START_TIMEOUT_S + seconds)
     latencies: dict[str, list[float]] = {kind: [] for kind in KINDS}
@@ -263,10 +267,11 @@ def main(
             "segmenter": {"model": segmenter, "precision": precision},
         }
         (folder / "parameters.yaml").write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
+        measure_alone(folder, 1.0)  # engines and kernels are built and compiled by whoever comes first
         for number in range(rounds):
             print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
             alone.append(measure_alone(folder, seconds))
-            ros.append(measure_ros(folder, seconds))
+            ros.append(measure_ros(folder, seconds, wants_masks=bool(segmenter)))
             loads.append(round(os.getloadavg()[0], 2))
         digest = hashlib.sha256((folder / "sensors.npz").read_bytes()).hexdigest()
     figures = summary(ros, alone)

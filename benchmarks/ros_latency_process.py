@@ -1,12 +1,13 @@
 """The processes that benchmarks/ros_latency.py measures, beside the node itself.
 
-`python ros_latency_process.py sensors|receiver|alone FOLDER SECONDS`: FOLDER holds sensors.npz and the
+`python ros_latency_process.py sensors|receiver|viewer|alone FOLDER SECONDS`: FOLDER holds sensors.npz and the
 node's parameters.yaml. Answers on stdout in one line of "@" and JSON, and leaves when stdin ends.
 """
 
 from __future__ import annotations
 
 import json
+import struct
 import sys
 import threading
 import time
@@ -93,35 +94,57 @@ def sensors(data: Any, seconds: float) -> None:
 
 
 def receiver(data: Any, seconds: float) -> None:
-    """Note when each result comes, by its stamp."""
-    import rclpy
-    from sensor_msgs.msg import Image
+    """Note when each result comes, by its stamp.
+
+    Taken as bytes: what Python needs to make objects of a message is the subscriber's own affair.
+    """
     from vision_msgs.msg import Detection2DArray, Detection3DArray
 
     from avperception.nodes import qos
 
-    (FOLDER / "over").unlink(missing_ok=True)
     node = start_node("receiver")
     names = [str(name) for name in data["names"]]
     received: dict[str, dict[int, int]] = {name: {} for name in [*names, "points"]}
 
-    def note(source: str) -> Any:
-        return lambda message: received[source].setdefault(nanoseconds(message), time.time_ns())
+    def listen(message_type: Any, topic: str, source: str) -> None:
+        def note(message: bytes) -> None:
+            received[source].setdefault(stamp_of(message), time.time_ns())
 
-    output = "/perception/output"
+        node.create_subscription(message_type, f"/perception/output/{topic}", note, qos.result(), raw=True)
+
     for name in names:
-        node.create_subscription(Detection2DArray, f"{output}/{name}/detections_2d", note(name), qos.result())
-        if parameters()["segmenter"]["model"]:  # nothing is segmented that nobody wants
-            node.create_subscription(Image, f"{output}/{name}/segmentation", lambda _: None, qos.result())
-    node.create_subscription(Detection3DArray, f"{output}/detections_3d", note("points"), qos.result())
+        listen(Detection2DArray, f"{name}/detections_2d", name)
+    listen(Detection3DArray, "detections_3d", "points")
+    spin_until_over(node, seconds)
+    say(**received)
+    sys.stdin.read()
+
+
+def viewer(data: Any, seconds: float) -> None:
+    """Take the masks, which are made for whoever wants them only, in a process of its own."""
+    from sensor_msgs.msg import Image
+
+    from avperception.nodes import qos
+
+    node = start_node("viewer")
+    for name in map(str, data["names"]):
+        topic = f"/perception/output/{name}/segmentation"
+        node.create_subscription(Image, topic, lambda _: None, qos.result(), raw=True)
+    say()
+    spin_until_over(node, seconds)
+    sys.stdin.read()
+
+
+def spin_until_over(node: Any, seconds: float) -> None:
+    """Take messages until the sensors have said that they are done, and a moment longer."""
+    import rclpy
+
     give_up = time.monotonic() + 2 * MATCH_TIMEOUT_S + WARM_UP_S + seconds
     while not (FOLDER / "over").exists() and time.monotonic() < give_up:
         rclpy.spin_once(node, timeout_sec=0.2)
     end = time.monotonic() + SETTLE_S
     while time.monotonic() < end:
         rclpy.spin_once(node, timeout_sec=0.1)
-    say(**received)
-    sys.stdin.read()
 
 
 def alone(data: Any, seconds: float) -> None:
@@ -132,10 +155,12 @@ def alone(data: Any, seconds: float) -> None:
     from avperception.pipeline.fusion import CameraView, FusionSettings, fuse
     from avperception.pipeline.lidar import LidarPipeline, LidarSettings
     from avperception.pipeline.loading import Placing, Wanted, load_networks
+    from avperception.pipeline.threads import take_short_turns
     from avperception.pipeline.tracker import Tracker, TrackerSettings
     from avperception.types import CameraDetections, CameraModel, Image, PointCloud
 
     tune_malloc()  # as the node does: without, every large array costs page faults anew
+    take_short_turns()
     p = parameters()
     wanted = {role: Wanted(p[role]["model"], p[role]["precision"]) for role in ("detector", "segmenter")}
     networks = load_networks(
@@ -213,10 +238,6 @@ def set_stamp(message: Any, stamp_ns: int) -> None:
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, NS)
 
 
-def nanoseconds(message: Any) -> int:
-    return int(message.header.stamp.sec) * NS + int(message.header.stamp.nanosec)
-
-
 def image_message(data: Any, camera: int) -> Any:
     from avperception.nodes.conversions.images import image_message as make
 
@@ -267,8 +288,15 @@ def transforms(data: Any) -> Any:
     return message
 
 
+def stamp_of(message: bytes) -> int:
+    """The stamp [ns] of a serialized message that begins with its header (OMG CDR, 4 bytes in front)."""
+    order = "<" if message[1] & 1 else ">"
+    sec, nanosec = struct.unpack_from(f"{order}iI", message, 4)
+    return int(sec) * NS + int(nanosec)
+
+
 if __name__ == "__main__":
     ROLE, FOLDER, SECONDS = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
-    {"sensors": sensors, "receiver": receiver, "alone": alone}[ROLE](
+    {"sensors": sensors, "receiver": receiver, "viewer": viewer, "alone": alone}[ROLE](
         dict(np.load(FOLDER / "sensors.npz")), SECONDS
     )
