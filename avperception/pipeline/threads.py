@@ -7,8 +7,8 @@ import sys
 SWITCH_INTERVAL_S = 0.0002
 """How long one thread may keep Python from another that is ready.
 
-Python's own 5 ms are a quarter of what an image may take from its sensor to fusion: with four cameras, threads
-with a result in hand waited that long for the one that takes the next image in (docs/transport.md).
+Python's own 5 ms are a quarter of what an image may take from its sensor to fusion: with four cameras,
+threads with a result in hand waited that long for the one that takes the next image in (docs/transport.md).
 """
 
 
