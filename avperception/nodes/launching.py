@@ -160,9 +160,10 @@ def interrupt_between_steps() -> None:
     """Let Ctrl-C not break into what a launch is just doing: a process that it is starting would be lost.
 
     The launch goes on to hear of signals from its event loop. Once it is over, Ctrl-C is what it was.
+    A launch that a script starts by `&` ignores SIGINT, its nodes do not: they would be started again.
     """
     is_main = threading.current_thread() is threading.main_thread()
-    if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if is_main and signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_IGN):
         signal.signal(signal.SIGINT, _interrupt)
 
 

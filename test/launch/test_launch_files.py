@@ -49,10 +49,12 @@ for argument in description.get_launch_arguments():
 class Launch:
     """A launch under way; `until` reads what it says."""
 
-    def __init__(self, file: Path, environment: dict[str, str], *arguments: str) -> None:
+    def __init__(
+        self, file: Path, environment: dict[str, str], *arguments: str, prefix: tuple[str, ...] = ()
+    ) -> None:
         self.said = ""
         self.process = subprocess.Popen(
-            [sys.executable, "-c", RUN, str(file), *arguments],
+            [*prefix, sys.executable, "-c", RUN, str(file), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -249,6 +251,28 @@ def test_ctrl_c_in_a_terminal_is_quiet_from_the_start(
     assert "SIGTERM" not in launch.said and launch.said.count("process has finished cleanly") == 3, (
         launch.said
     )
+
+
+@pytest.mark.parametrize("who", ["the launch", "all that it started, too"])
+def test_a_launch_that_a_script_put_into_the_background_ends_by_sigint(
+    repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path, who: str
+) -> None:
+    """A shell lets what it starts by `&` ignore SIGINT: the launch would stay and start its nodes again."""
+    config = tmp_path / "rig.yaml"
+    config.write_text("/**:\n  ros__parameters:\n    detector.model: ''\n    segmenter.model: ''\n")
+    path = repository / "launch" / "perception.launch.py"
+    ignoring = ("env", "--ignore-signal=INT")
+    launch = Launch(path, environment, f"config_file:={config}", prefix=ignoring)
+    launches.append(launch)
+    launch.until("active: cameras")
+    if who == "the launch":
+        assert launch.interrupt() < 8
+    else:
+        launch.ctrl_c()
+        launch.finish(8)
+    assert launch.process.returncode == 0 and "Traceback" not in launch.said, launch.said
+    assert launch.said.count("process has finished cleanly") == 2, launch.said
+    assert launch.said.count("process started") == 2, launch.said
 
 
 INTERRUPTED = """
