@@ -106,6 +106,21 @@ def test_a_reading_that_fails_and_comes_back():
         watch.stop()
 
 
+def test_that_nothing_can_read_a_gpu_is_known():
+    watch = GpuWatch(lambda: None)
+    try:
+        wait_until(lambda: watch.is_unreadable)
+        assert watch.latest is None and watch.failure is None
+    finally:
+        watch.stop()
+    readable = GpuWatch(lambda: lambda: FINE)
+    try:
+        wait_until(lambda: readable.latest is FINE)
+        assert not readable.is_unreadable
+    finally:
+        readable.stop()
+
+
 def wait_until(done: Callable[[], bool]) -> None:
     end = time.monotonic() + 5
     while not done():
@@ -117,6 +132,17 @@ def wait_until(done: Callable[[], bool]) -> None:
 def rig() -> Iterator[Rig]:
     with Rig() as made:
         yield made.start()
+
+
+def test_on_the_cpu_no_gpu_is_missed(rig: Rig):
+    health = rig.node.health
+    assert health.gpu is not None
+    health.gpu.stop()
+    health.gpu = GpuWatch(lambda: None)
+    wait_until(lambda: health.gpu is not None and health.gpu.is_unreadable)
+    statuses = {status.name: status for status in health.statuses()}
+    assert "perception: gpu" not in statuses
+    assert "temperature, memory" not in {item.key for item in statuses["perception: engines"].values}
 
 
 @pytest.mark.parametrize(

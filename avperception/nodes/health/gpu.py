@@ -48,7 +48,10 @@ def find_gpu() -> GpuReader | None:
 
 
 class GpuWatch:
-    """Reads the GPU again and again; a driver that takes its time keeps nobody waiting."""
+    """Reads the GPU again and again; a driver that takes its time keeps nobody waiting.
+
+    `is_unreadable` once it is known that nothing here can read one.
+    """
 
     def __init__(self, find: Callable[[], GpuReader | None] = find_gpu, period_s: float = PERIOD_S) -> None:
         self._find = find
@@ -56,6 +59,7 @@ class GpuWatch:
         self._stopping = threading.Event()
         self.latest: GpuReading | None = None
         self.failure: str | None = None
+        self.is_unreadable = False
         self._thread = threading.Thread(target=self._run, name="gpu health", daemon=True)
         self._thread.start()
 
@@ -66,6 +70,7 @@ class GpuWatch:
 
     def _run(self) -> None:
         read = self._find()
+        self.is_unreadable = read is None
         while read is not None:
             try:
                 self.latest, self.failure = read(), None

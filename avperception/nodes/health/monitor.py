@@ -22,6 +22,7 @@ from avperception.nodes.input import Input
 from avperception.nodes.lidar_channel import LidarChannel
 from avperception.nodes.output import Output
 from avperception.nodes.source import Source
+from avperception.pipeline.device import CpuDevice
 from avperception.pipeline.loading import Networks
 from avperception.types import CameraResult, FusedResult, Image
 
@@ -206,6 +207,9 @@ class HealthMonitor:
             if times := percentiles_s([ms for stages in samples for ms in stages.get(stage, [])]):
                 for name, seconds in zip(("p50", "p99"), times, strict=True):
                     values[f"{role} {name} [ms]"] = f"{1e3 * seconds:.2f}"
+        is_on_gpu = values.get("device", CpuDevice.name) != CpuDevice.name
+        if is_on_gpu and self.gpu is not None and self.gpu.is_unreadable:
+            values["temperature, memory"] = "not told: `pip install nvidia-ml-py`"
         return self._named("engines", problems, values, fine="loaded")
 
     def _gpu_status(self, gpu: GpuReading | None, failure: str | None) -> DiagnosticStatus:
