@@ -1,6 +1,7 @@
 """`ros2 run avperception perception`: the node as a process of its own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,9 +24,11 @@ def processes() -> Iterator[list[subprocess.Popen[str]]]:
         process.communicate()
 
 
-def start(processes: list[subprocess.Popen[str]], *arguments: str) -> subprocess.Popen[str]:
+def start(
+    processes: list[subprocess.Popen[str]], *arguments: str, script: str = SCRIPT
+) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, "--ros-args", *arguments],
+        [sys.executable, "-c", script, "--ros-args", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -44,6 +47,17 @@ def wait_until_active(process: subprocess.Popen[str]) -> str:
         assert line, f"it ended: {said}"
         said += line
     return said
+
+
+def test_the_program_of_the_documentation_that_holds_the_node_itself(
+    processes: list[subprocess.Popen[str]], repository: Path
+):
+    (script,) = re.findall(r"```python\n(.*?)```", (repository / "docs" / "ros.md").read_text(), re.DOTALL)
+    process = start(processes, *NO_NETWORKS, script=script)
+    said = wait_until_active(process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 0 and "Traceback" not in said + out + err, said + err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
