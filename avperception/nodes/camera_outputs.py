@@ -12,8 +12,7 @@ from visualization_msgs.msg import MarkerArray
 
 from avperception.nodes import qos
 from avperception.nodes.conversions.detections import detections_2d_message, label_info_message
-from avperception.nodes.conversions.headers import header_message
-from avperception.nodes.conversions.images import image_message
+from avperception.nodes.conversions.images import serialized_image
 from avperception.nodes.conversions.markers import lane_markers
 from avperception.nodes.output import Output
 from avperception.nodes.parameters import NodeParameters
@@ -58,9 +57,8 @@ class CameraOutputs:
             self._label_info.publish(info)
             self._label_info_sent = True
         if result.segmentation is not None and self._segmentation.is_wanted:
-            message = image_message(result.segmentation, "mono8")
-            message.header = header_message(result.stamp_ns, result.frame_id)
-            self._segmentation.publish(message)
+            mask = serialized_image(result.segmentation, "mono8", result.stamp_ns, result.frame_id)
+            self._segmentation.publish_serialized(mask)
 
     def publish_lanes(self, lanes: Sequence[Float32], view: CameraView) -> None:
         """Publish lane lines, (M, 2) polylines in pixels of the view's image, as they lie on the ground."""

@@ -10,9 +10,12 @@ from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from avperception.errors import MessageError
 from avperception.nodes import qos
 from avperception.nodes.endpoints import node_names, one_type, problems_of_type
+from avperception.nodes.intake import Intake, LeftAlone
 from avperception.nodes.matching import known, lacking, serves
+from avperception.nodes.serialized import load_rcl
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -23,7 +26,9 @@ except ImportError:  # Humble has it elsewhere
 class Input:
     """A subscription that exists while the node is active and notices publishers that cannot match.
 
-    A topic that `is_shared` may have several publishers.
+    A topic that `is_shared` may have several publishers. Large messages come by another way (`Intake`), for
+    which `on_bad` is to be given: it gets what cannot be read, and the callback messages whose arrays are
+    NumPy's.
     """
 
     def __init__(
@@ -35,6 +40,7 @@ class Input:
         profile: QoSProfile | None = None,
         *,
         is_shared: bool = False,
+        on_bad: Callable[[MessageError], None] | None = None,
     ) -> None:
         self._node = node
         self.message_type = message_type
@@ -43,24 +49,33 @@ class Input:
         self._profile = profile or qos.sensor()
         self._subscription: Subscription | None = None
         self._is_shared = is_shared
+        self._on_bad = on_bad
+        self._intake: Intake | None = None
         self._told: set[str] = set()
 
     def start(self) -> None:
         """Subscribe; raises ConfigurationError if this process has the topic with another type."""
+        rcl = load_rcl() if self._on_bad else None
         with one_type(self._node, self.topic, self.message_type):
             self._subscription = self._node.create_subscription(
                 self.message_type,
                 self._name,
                 self._callback,
                 self._profile,
+                callback_group=LeftAlone() if rcl else None,
                 # Who cannot match is looked for in `problems`: an event comes before its node's name is
                 # known, and costs the executor time with every message.
                 event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
                 qos_overriding_options=qos.overridable(),
             )
+        if rcl and self._on_bad:
+            self._intake = Intake(self._node, self._subscription, rcl, self._callback, self._on_bad)
 
     def stop(self) -> None:
         """Unsubscribe."""
+        if self._intake is not None:
+            self._intake.destroy()
+            self._intake = None
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None

@@ -11,6 +11,8 @@ from rclpy.topic_endpoint_info import TopicEndpointTypeEnum
 from avperception.nodes import qos
 from avperception.nodes.endpoints import endpoints_of, node_names, one_type, problems_of_type
 from avperception.nodes.matching import known, serves
+from avperception.nodes.serialized import load_rcl
+from avperception.types import UInt8
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks
@@ -56,6 +58,19 @@ class Output:
         """Send a message, unless the node is not active."""
         if self._publisher.is_activated:
             self._publisher.publish(message)
+            self.sent += 1
+
+    def publish_serialized(self, data: UInt8) -> None:
+        """Send a serialized message, contiguous bytes (N,), unless the node is not active.
+
+        For large ones: Python's lock is free meanwhile.
+        """
+        if self._publisher.is_activated:
+            rcl = load_rcl()
+            if rcl is None:
+                self._publisher.publish(data.tobytes())
+            else:
+                rcl.publish(self._publisher, data)
             self.sent += 1
 
     def problems(self) -> list[str]:
