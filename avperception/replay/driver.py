@@ -6,9 +6,10 @@ import importlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -121,12 +122,21 @@ class ReplayDriver:
         """The frame of the node's 3D results."""
         return str(self.node.get_parameter("target_frame").value)
 
-    def view(self, result: CameraResult) -> CameraView | None:
-        """Give the calibration and place of a camera for a result, None where they are not known."""
+    def views_of(self, fused: FusedResult | None) -> Callable[[CameraResult], CameraView | None]:
+        """Give what finds the cameras' places for what was fused: what the vehicle moved is taken out."""
+        return partial(self.view, sweep_ns=None if fused is None else fused.stamp_ns)
+
+    def view(self, result: CameraResult, sweep_ns: int | None = None) -> CameraView | None:
+        """Give the calibration and place of a camera for a result, None where they are not known.
+
+        The place is in the target frame at the sweep's time; at the image's own without one.
+        """
         for camera in self.node.cameras:
             if camera.name == result.camera:
+                # Odometry that does not reach to the sweep was noted when that was fused: not once more.
+                is_known = sweep_ns is not None and camera.is_placed(result, sweep_ns)
                 try:
-                    return camera.view(result)
+                    return camera.view(result, sweep_ns if is_known else None)
                 except MessageError:
                     return None
         return None

@@ -23,9 +23,8 @@ PNG_EFFORT = 2
 class PictureBook:
     """Writes pictures as `overlays/000000.png` and on; those of an earlier run are removed first."""
 
-    def __init__(self, folder: Path, find_view: Callable[[CameraResult], CameraView | None]) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._find_view = find_view
         self._count = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -39,10 +38,11 @@ class PictureBook:
         images: Sequence[tuple[CameraResult, Image]],
         fused: FusedResult | None,
         truth: Sequence[TrueBox],
+        find_view: Callable[[CameraResult], CameraView | None],
         frame: int,
     ) -> None:
         """Draw one frame; raises BagError when the file cannot be written."""
-        picture = draw_frame(images, fused, truth, self._find_view, f"frame {frame}")
+        picture = draw_frame(images, fused, truth, find_view, f"frame {frame}")
         path = self._folder / f"{frame:06d}.png"
         if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_PNG_COMPRESSION, PNG_EFFORT]):
             raise BagError(f"cannot write {path}: is the disk full or the folder read-only?")

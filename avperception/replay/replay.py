@@ -121,7 +121,7 @@ class _Run:
         self._player = Player(bag, plan, driver)
         self._metrics = ReplayMetrics(TruthScore() if plan.truth else None)
         self._truth = self._read_truth()
-        self._pictures = PictureBook(out / "overlays", driver.view)
+        self._pictures = PictureBook(out / "overlays")
         self._picture_every = max(1, -(-self._player.frame_count // max_pictures)) if max_pictures else 0
 
     def play(self, progress: Progress) -> None:
@@ -151,12 +151,13 @@ class _Run:
 
     def _finish_frame(self, frame: Frame) -> None:
         truth = self._truth.get(frame.stamp_ns)
+        find_view = self._driver.views_of(frame.fused)
         if frame.fused is not None:
             self._metrics.count_3d(frame.fused, truth)
         if self._picture_every and frame.number % self._picture_every == 0:
-            self._pictures.add(frame.images, frame.fused, truth or (), frame.number)
+            self._pictures.add(frame.images, frame.fused, truth or (), find_view, frame.number)
         if self._on_frame is not None:
-            self._on_frame(frame, truth or (), self._driver.view)
+            self._on_frame(frame, truth or (), find_view)
 
     def _write(self, step: Step) -> None:
         for message in step.recorded:

@@ -41,7 +41,7 @@ def view_recording(
         player = Player(bag, plan, driver)
         for step in player.steps():
             for frame in step.frames:
-                show_frame(view, frame, driver.view)
+                show_frame(view, frame, driver.views_of(frame.fused))
             progress(player.frames_out, player.frame_count)
         return player.frames_out
 

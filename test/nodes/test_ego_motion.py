@@ -66,7 +66,7 @@ def drive(road: Road, from_ns: int, to_ns: int) -> None:
 
 def test_what_the_vehicle_moved_between_image_and_sweep_is_taken_out(road: Road):
     drive(road, START - STEP, START + STEP)
-    road.send(IMAGE, image(START))
+    ((result, _),) = road.send(IMAGE, image(START)).cameras
     (fused,) = road.send(POINTS, sweep(START + GAP)).fused
     assert fused.cameras[0].stamp_ns == START and not fused.missing
     T = view(road).T_camera_target
@@ -74,10 +74,26 @@ def test_what_the_vehicle_moved_between_image_and_sweep_is_taken_out(road: Road)
     # A post that stands 10 m ahead at the sweep's time was 10.8 m ahead when the image was taken.
     post = T @ [10.0, 0.0, 1.7, 1.0]
     assert post[0] == pytest.approx(10.8, abs=0.02)
+    # Pictures show it so as well.
+    drawn = road.driver.views_of(fused)(result)
+    assert drawn is not None
+    np.testing.assert_array_equal(drawn.T_camera_target, T)
     # What lanes are laid on the ground with, and what has no sweep, is where the camera was itself.
     alone = road.driver.node.cameras[0].view(fused.cameras[0])
     np.testing.assert_allclose(alone.T_camera_target, expected_view(START, START), atol=1e-9)
     assert not road.dropped() and not road.source("fusion").noted
+
+
+def test_pictures_do_without_odometry_that_came_too_late_and_do_not_note_it_again(road: Road):
+    drive(road, START - STEP, START)
+    ((result, _),) = road.send(IMAGE, image(START)).cameras
+    road.send(POINTS, sweep(START + GAP))
+    (fused,) = road.wait(STEP).fused
+    noted = road.source("fusion").noted
+    drawn = road.driver.views_of(fused)(result)
+    assert drawn is not None and noted == {"late_odometry": 1}
+    np.testing.assert_allclose(drawn.T_camera_target, expected_view(START, START), atol=1e-9)
+    assert road.source("fusion").noted == noted
 
 
 def test_the_cameras_time_offset_says_when_the_image_was_taken():
