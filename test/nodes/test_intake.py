@@ -1,0 +1,183 @@
+"""Large messages through rcl's own functions, between real nodes."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Image, PointCloud2, PointField
+
+from avperception.errors import MessageError
+from avperception.nodes.conversions.images import serialized_image
+from avperception.nodes.intake import Intake, LeftAlone
+from avperception.nodes.serialized import Rcl, load_rcl
+
+RELIABLE = QoSProfile(depth=10)
+
+
+class Line:
+    """A publisher and an intake of one topic."""
+
+    def __init__(self, node: Node, rcl: Rcl, message_type: type[Any]) -> None:
+        self.taken: list[Any] = []
+        self.bad: list[MessageError] = []
+        self.node = node
+        self.publisher = node.create_publisher(message_type, "line", RELIABLE)
+        self.subscription = node.create_subscription(
+            message_type, "line", lambda message: pytest.fail("rclpy took it"), RELIABLE,
+            callback_group=LeftAlone(),
+        )  # fmt: skip
+        self.intake = Intake(node, self.subscription, rcl, self.taken.append, self.bad.append)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(node)
+
+    def spin(self, until: Callable[[], bool], timeout_s: float = 20.0) -> None:
+        end_s = time.monotonic() + timeout_s
+        while not until() and time.monotonic() < end_s:
+            self._executor.spin_once(timeout_sec=0.05)
+        assert until()
+
+    def close(self) -> None:
+        self.intake.destroy()
+        self.node.destroy_subscription(self.subscription)
+        self._executor.shutdown()
+
+
+@pytest.fixture
+def rcl() -> Rcl:
+    found = load_rcl()
+    assert found is not None, "every ROS 2 installation has librcl.so"
+    return found
+
+
+@pytest.fixture
+def line(rcl: Rcl) -> Iterator[Callable[[type[Any]], Line]]:
+    rclpy.init()
+    node = rclpy.create_node("line")
+    made: list[Line] = []
+
+    def make(message_type: type[Any]) -> Line:
+        made.append(Line(node, rcl, message_type))
+        made[0].spin(lambda: made[0].publisher.get_subscription_count() > 0)
+        return made[0]
+
+    yield make
+    for one in made:
+        one.close()
+    node.destroy_node()
+    rclpy.shutdown()
+
+
+def picture(seed: int, height: int = 40, width: int = 60) -> Image:
+    message = Image(height=height, width=width, step=3 * width, encoding="rgb8")
+    message.header.frame_id = "front"
+    message.header.stamp.sec, message.header.stamp.nanosec = seed, 5
+    message.data = np.random.default_rng(seed).integers(0, 256, 3 * height * width, np.uint8).tobytes()
+    return message
+
+
+def test_images_come_as_they_were_sent(line: Callable[[type[Any]], Line]) -> None:
+    images = line(Image)
+    sent = [picture(seed) for seed in range(3)]
+    for message in sent:
+        images.publisher.publish(message)
+    images.spin(lambda: len(images.taken) == 3)
+    for message, taken in zip(sent, images.taken, strict=True):
+        assert (taken.header.stamp.sec, taken.header.stamp.nanosec) == (message.header.stamp.sec, 5)
+        assert (taken.header.frame_id, taken.encoding) == ("front", "rgb8")
+        assert (taken.height, taken.width, taken.step) == (40, 60, 180)
+        assert taken.data.tobytes() == bytes(message.data)
+    assert not images.bad
+
+
+def test_clouds_come_with_their_fields(line: Callable[[type[Any]], Line]) -> None:
+    clouds = line(PointCloud2)
+    points = np.arange(12, dtype=np.float32)
+    message = PointCloud2(height=1, width=4, point_step=12, row_step=48, data=points.tobytes())
+    message.fields = [
+        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+        for i, name in enumerate("xyz")
+    ]
+    clouds.publisher.publish(message)
+    clouds.spin(lambda: bool(clouds.taken))
+    (taken,) = clouds.taken
+    assert [(f.name, f.offset, f.datatype) for f in taken.fields] == [
+        ("x", 0, PointField.FLOAT32), ("y", 4, PointField.FLOAT32), ("z", 8, PointField.FLOAT32)
+    ]  # fmt: skip
+    assert np.array_equal(taken.data.view(np.float32), points)
+
+
+@pytest.mark.parametrize("size", [4, 20, 70, 3000])
+def test_a_message_that_is_cut_off_is_told_of_and_the_next_one_comes(
+    line: Callable[[type[Any]], Line], rcl: Rcl, size: int
+) -> None:
+    images = line(Image)
+    whole = np.frombuffer(serialize_message(picture(1)), np.uint8)
+    rcl.publish(images.publisher, whole[:size].copy())
+    images.spin(lambda: bool(images.bad))
+    assert images.bad[0].reason == "malformed" and "\n" not in str(images.bad[0])
+    rcl.publish(images.publisher, whole)
+    images.spin(lambda: bool(images.taken))
+    assert len(images.bad) == len(images.taken) == 1
+
+
+def test_pixels_outlive_the_subscription_and_go_with_the_last_who_looks(
+    line: Callable[[type[Any]], Line],
+) -> None:
+    images = line(Image)
+    images.publisher.publish(picture(7))
+    images.spin(lambda: bool(images.taken))
+    images.intake.destroy()
+    images.node.destroy_subscription(images.subscription)
+    pixels = images.taken.pop().data.reshape(40, -1)[10:20]
+    gc.collect()
+    assert pixels.tobytes() == bytes(picture(7).data)[10 * 180 : 20 * 180]
+    images.intake = Intake(
+        images.node, _subscribed(images), load_rcl(), images.taken.append, images.bad.append
+    )
+
+
+def _subscribed(images: Line) -> Any:
+    images.subscription = images.node.create_subscription(
+        Image, "line", lambda message: None, RELIABLE, callback_group=LeftAlone()
+    )
+    return images.subscription
+
+
+def test_memory_is_given_back(line: Callable[[type[Any]], Line]) -> None:
+    images = line(Image)
+    large = picture(3, 1000, 1000)
+
+    def pass_on(count: int) -> None:
+        for _ in range(count):
+            images.publisher.publish(large)
+            images.spin(lambda: bool(images.taken))
+            images.taken.clear()
+
+    pass_on(20)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    pass_on(100)
+    grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown_kib < 100_000, "a hundred messages of 3 MB"
+
+
+@pytest.mark.parametrize("frame_id", ["", "a", "cam", "front_camera_optical"])
+@pytest.mark.parametrize(("shape", "encoding"), [((3, 5), "mono8"), ((7, 4, 3), "rgb8")])
+def test_an_image_is_serialized_as_ros_does_it(frame_id: str, shape: tuple[int, ...], encoding: str) -> None:
+    pixels = np.random.default_rng(len(frame_id)).integers(0, 256, shape, np.uint8)
+    data = serialized_image(pixels, encoding, 1_700_000_000_123_456_789, frame_id)
+    message = deserialize_message(data.tobytes(), Image)
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (1_700_000_000, 123_456_789)
+    assert (message.header.frame_id, message.encoding) == (frame_id, encoding)
+    assert (message.height, message.width, message.step) == (*shape[:2], pixels[0].nbytes)
+    assert bytes(message.data) == pixels.tobytes() and not message.is_bigendian
