@@ -200,17 +200,18 @@ def _covariance(outline: _Outline, count: int, compact: bool) -> Float64:
     elongation = max(float(np.max(seen)), 0.1)
     spread = np.arctan2(3 * RANGE_SIGMA, elongation) ** 2 + 1.0 / count
     yaw_variance = np.pi**2 / 12 if compact else min(spread, np.pi**2 / 12)
-    return box_covariance(rotation @ np.diag(variances) @ rotation.T, yaw_variance)
+    planar = rotation @ np.diag(variances) @ rotation.T
+    return box_covariances(planar[None], np.array([yaw_variance]))[0]
 
 
-def box_covariance(planar: Float64, yaw_variance: float) -> Float64:
-    """Give the covariance (6, 6) of a box that stands upright, from that of x and y (2, 2) and of yaw."""
-    covariance = np.zeros((6, 6))
-    covariance[:2, :2] = planar
-    covariance[2, 2] = RANGE_SIGMA**2 + 0.1**2
-    covariance[3, 3] = covariance[4, 4] = np.radians(3.0) ** 2
-    covariance[5, 5] = yaw_variance
-    return covariance
+def box_covariances(planar: Float64, yaw_variances: Float64) -> Float64:
+    """Give covariances (B, 6, 6) of upright boxes, from those of x and y (B, 2, 2) and of yaw (B,)."""
+    covariances = np.zeros((len(planar), 6, 6))
+    covariances[:, :2, :2] = planar
+    covariances[:, 2, 2] = RANGE_SIGMA**2 + 0.1**2
+    covariances[:, 3, 3] = covariances[:, 4, 4] = np.radians(3.0) ** 2
+    covariances[:, 5, 5] = yaw_variances
+    return covariances
 
 
 def middle(values: NDArray[Any]) -> NDArray[Any]:

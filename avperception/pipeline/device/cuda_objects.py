@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avperception.ops.queries import Queries
-from avperception.pipeline.box_fit import FittedBox, box_covariance
+from avperception.pipeline.box_fit import FittedBox, box_covariances
 from avperception.pipeline.device.cuda_errors import cuda_errors, import_cupy
 from avperception.pipeline.device.object_graph import ObjectGraph, ObjectRoom
 from avperception.pipeline.device.sweep import SweepArrays
@@ -48,9 +48,10 @@ class CudaObjects:
         with self._lock, cuda_errors(self._cupy):
             graph = self._run(arrays, views, queries, sensor)
             boxes, offsets, rows = graph.results(len(queries))
+            own_rows = rows[: offsets[-1]].astype(np.int64)  # the graph's are overwritten by the next sweep's
             return [
-                FoundObject(rows[part].astype(np.int64), _fitted(box)) if part.stop > part.start else None
-                for box, part in zip(boxes, parts(offsets), strict=True)
+                FoundObject(own_rows[part], box) if part.stop > part.start else None
+                for box, part in zip(_fitted(boxes), parts(offsets), strict=True)
             ]
 
     def _run(
@@ -110,13 +111,15 @@ class CudaObjects:
         return graph
 
 
-def _fitted(box: NDArray[np.void]) -> FittedBox:
-    planar = np.array(
-        [[box["covariance_xx"], box["covariance_xy"]], [box["covariance_xy"], box["covariance_yy"]]]
+def _fitted(boxes: NDArray[np.void]) -> list[FittedBox]:
+    """Boxes of the type BOX (B,) as the host has them."""
+    planar = np.stack([boxes[f"covariance_{axes}"] for axes in ("xx", "xy", "xy", "yy")], axis=1).reshape(
+        -1, 2, 2
     )
-    return FittedBox(
-        center=box["center"].copy(),
-        size=box["size"].copy(),
-        yaw=float(box["yaw"]),
-        covariance=box_covariance(planar, float(box["yaw_variance"])),
-    )
+    covariances = box_covariances(planar, boxes["yaw_variance"])
+    return [
+        FittedBox(*box)
+        for box in zip(
+            boxes["center"].copy(), boxes["size"].copy(), boxes["yaw"].tolist(), covariances, strict=True
+        )
+    ]
