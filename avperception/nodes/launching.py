@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import subprocess
-import threading
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
@@ -18,18 +14,20 @@ from launch.action import Action
 from launch.actions import (
     DeclareLaunchArgument,
     LogInfo,
-    RegisterEventHandler,
     SetEnvironmentVariable,
-    Shutdown,
 )
-from launch.event_handlers import OnProcessExit
 from launch.launch_context import LaunchContext
 from launch.logging import get_logger
 from launch_ros.actions import LifecycleNode, Node
 
-from avperception.errors import AvperceptionError, ConfigurationError
+from avperception.errors import ConfigurationError
+from avperception.nodes.launch_endings import (
+    interrupt_between_steps,
+    when_over,
+    when_refused,
+    when_started,
+)
 from avperception.nodes.launch_topics import Sensors, configured_sensors, recorded_sensors, remappings
-from avperception.nodes.process import EXIT_BAD_INPUT
 from avperception.nodes.transport import PROFILES_VARIABLE, use_shared_memory_profile
 from avperception.paths import share_directory
 
@@ -141,7 +139,7 @@ def start_replay(context: LaunchContext) -> list[Action]:
     bag = Path(_argument(context, "bag")).expanduser()
     sensors = recorded_sensors(bag, _argument(context, "points") or None)
     player = _player(context, "bag_player", sensors, {"bag": str(bag)})
-    return [*_nodes(context, sensors, use_sim_time=True), player, _when_over(player)]
+    return [*_nodes(context, sensors, use_sim_time=True), when_started(player), player, when_over(player)]
 
 
 def start_demo(context: LaunchContext) -> list[Action]:
@@ -153,25 +151,7 @@ def start_demo(context: LaunchContext) -> list[Action]:
         _number(context, name)
         options.append(f"--{name.replace('_', '-')}={_argument(context, name)}")
     player = _player(context, "synthetic_road", sensors, {}, options)
-    return [*_nodes(context, sensors, use_sim_time=True), player, _when_over(player)]
-
-
-def interrupt_between_steps() -> None:
-    """Let Ctrl-C not break into what a launch is just doing: a process that it is starting would be lost.
-
-    The launch goes on to hear of signals from its event loop. Once it is over, Ctrl-C is what it was.
-    A launch that a script starts by `&` ignores SIGINT, its nodes do not: they would be started again.
-    """
-    is_main = threading.current_thread() is threading.main_thread()
-    if is_main and signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_IGN):
-        signal.signal(signal.SIGINT, _interrupt)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        signal.default_int_handler(number, frame)
+    return [*_nodes(context, sensors, use_sim_time=True), when_started(player), player, when_over(player)]
 
 
 def _nodes(context: LaunchContext, sensors: Sensors, use_sim_time: bool) -> list[Action]:
@@ -194,7 +174,7 @@ def _nodes(context: LaunchContext, sensors: Sensors, use_sim_time: bool) -> list
     perception = LifecycleNode(executable="perception", name="perception", exec_name="perception", **common)
     visualizer = Node(executable="visualizer", name="visualizer", exec_name="visualizer", **common)
     nodes = [perception, visualizer]
-    watches = [_when_refused(node) for node in nodes]
+    watches = [watch for node in nodes for watch in (when_refused(node), when_started(node))]
     return [*_shared_memory(), *watches, *nodes, *_rviz(context, use_sim_time)]
 
 
@@ -275,28 +255,6 @@ def _shared_memory() -> list[Action]:
         # Camera drivers started elsewhere need it as well: docs/transport.md.
         actions.append(SetEnvironmentVariable(PROFILES_VARIABLE, environment[PROFILES_VARIABLE]))
     return actions
-
-
-def _when_refused(node: Node) -> Action:
-    """End the launch when a node refuses its parameters: started again it would refuse them again."""
-    return RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_refuse))
-
-
-def _when_over(player: Node) -> Action:
-    """End the launch with the recording."""
-
-    def end(event: Any, context: LaunchContext) -> list[Action]:
-        if context.is_shutdown:
-            return []
-        return _refuse(event, context) or [Shutdown(reason="the recording is over")]
-
-    return RegisterEventHandler(OnProcessExit(target_action=player, on_exit=end))
-
-
-def _refuse(event: Any, context: LaunchContext) -> list[Action]:
-    if event.returncode == EXIT_BAD_INPUT and not context.is_shutdown:
-        raise AvperceptionError(f"{event.process_name} cannot start, its last line above says why")
-    return []
 
 
 def _qos_overrides(context: LaunchContext) -> list[str]:

@@ -279,7 +279,7 @@ INTERRUPTED = """
 import signal
 from launch import LaunchDescription, LaunchService
 from launch.actions import OpaqueFunction
-from avperception.nodes.launching import interrupt_between_steps
+from avperception.nodes.launch_endings import interrupt_between_steps
 
 def step(context):
     interrupt_between_steps()
@@ -304,6 +304,38 @@ def test_ctrl_c_waits_for_what_a_launch_is_just_doing(environment: dict[str, str
     assert result.returncode == 0 and "Traceback" not in said, said
     assert "the step was done" in said and "user interrupted with ctrl-c" in said
     assert said.index("the step was done") < said.index("the program was interrupted")
+
+
+OVERTAKEN = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import EmitEvent, IncludeLaunchDescription
+from launch.events import Shutdown
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+source = PythonLaunchDescriptionSource(sys.argv[1])
+arguments = [argument.split(":=", 1) for argument in sys.argv[2:]]
+ctrl_c = EmitEvent(event=Shutdown(reason="ctrl-c", due_to_sigint=True))
+service = LaunchService()
+service.include_launch_description(
+    LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments), ctrl_c])
+)
+sys.exit(service.run())
+"""
+
+
+def test_processes_that_ctrl_c_came_too_early_for_end_all_the_same(
+    repository: Path, environment: dict[str, str], road: Path
+) -> None:
+    """What a terminal sends reaches only what is there; launch would wait 5 s and end it by SIGTERM."""
+    path = repository / "launch" / "replay.launch.py"
+    demo = repository / "config" / "demo.yaml"
+    command = [sys.executable, "-c", OVERTAKEN, str(path), f"bag:={road}", f"config_file:={demo}"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    said = result.stdout + result.stderr
+    assert result.returncode == 0 and "Traceback" not in said, said
+    assert said.count("process started") == 3, said
+    assert said.count("process has finished cleanly") == 3 and "SIGTERM" not in said, said
 
 
 def test_a_prefix_of_the_command_line_is_used(
