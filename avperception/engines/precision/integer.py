@@ -24,8 +24,9 @@ from avperception.errors import ConfigurationError, EngineError
 
 TIGHTENINGS = 6
 TIGHTER = 0.8
-"""How often, and by what factor, the search's limit is lowered when its mix does not hold what was asked
-for, on held-out images or once it is written with FP16 in it."""
+STEP = 0.99
+"""How often, and by what factor at least, the search's limit is lowered when its mix does not hold what was
+asked for, on held-out images or once it is written with FP16 in it; and to which part of that mix's drop."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ def _searched(
         if _holds(result.search, max_drop) and _holds(result.held_out, max_drop):
             return result
         where = "held-out images" if _holds(result.search, max_drop) else "images once in FP16"
-        limit *= TIGHTER
+        # Just below what it has: a limit between would find the same mix again.
+        limit = min(TIGHTER * limit, STEP * mix.drop)
         notes.append(f"the mix for {mix.drop:.2%} did not hold {max_drop:.2%} on {where}: search with less")
     raise ConfigurationError(
         f"no mix of INT8 and FP16 holds max_drop {max_drop:.2%} on these images (FP16 alone loses "
