@@ -155,12 +155,10 @@ def alone(data: Any, seconds: float) -> None:
     from avperception.pipeline.fusion import CameraView, FusionSettings, fuse
     from avperception.pipeline.lidar import LidarPipeline, LidarSettings
     from avperception.pipeline.loading import Placing, Wanted, load_networks
-    from avperception.pipeline.threads import take_short_turns
     from avperception.pipeline.tracker import Tracker, TrackerSettings
     from avperception.types import CameraDetections, CameraModel, Image, PointCloud
 
     tune_malloc()  # as the node does: without, every large array costs page faults anew
-    take_short_turns()
     p = parameters()
     wanted = {role: Wanted(p[role]["model"], p[role]["precision"]) for role in ("detector", "segmenter")}
     networks = load_networks(

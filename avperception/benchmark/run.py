@@ -17,7 +17,6 @@ from avperception.benchmark.machine import describe
 from avperception.benchmark.options import Subject
 from avperception.pipeline.device import Device
 from avperception.pipeline.device.cuda import CudaDevice
-from avperception.pipeline.threads import take_short_turns
 
 Progress = Callable[[str], None]
 
@@ -29,7 +28,6 @@ def run_benchmark(
 
     On a GPU the record has `floor_ms`, `whole_frame_ms`, `ratio_to_floor` and `speedup_over`.
     """
-    take_short_turns()  # as the node does
     record: dict[str, Any] = {
         "machine": describe(subject),
         "device": device.name,

@@ -18,7 +18,6 @@ from rclpy.utilities import try_shutdown
 from avperception.nodes.memory import tune_malloc
 from avperception.nodes.start_errors import START_ERRORS, one_line
 from avperception.nodes.transport import use_shared_memory_profile
-from avperception.pipeline.threads import take_short_turns
 
 NodeType = TypeVar("NodeType", bound=Node)
 
@@ -47,7 +46,6 @@ def run_node(
     signals = _Signals()
     try:
         signals.take()
-        take_short_turns()
         memory = tune_malloc()
         transport = use_shared_memory_profile()
         # rclpy's own handlers would take the context away from threads that are about to publish.
