@@ -36,7 +36,7 @@ AS_CONFIGURED = "configured"
 RESPAWN_DELAY_S = 2.0
 CORES_FOR_FULL_SPEED = 6
 ROAD_CONDITIONS = ["day", "dusk", "night", "rain", "fog", "tunnel", "mixed"]
-_PREFIX = ["setpriv", "--pdeathsig", "INT", "env", "--block-signal=INT,TERM"]
+_PREFIX = ["env", "--block-signal=INT,TERM", "setpriv", "--pdeathsig", "INT"]
 _SWITCH = ["true", "false"]
 
 
