@@ -149,7 +149,7 @@ def _build(request: BuildRequest, network: Path, file: EngineFile, progress: Pro
         prepared = folder / network.name
         report = _prepare(request, network, prepared, progress)
         source = prepared if prepared.is_file() else network
-        compiled = _compile(request, network, source, progress)
+        compiled = _compile(request, network, source, report, progress)
         report = replace(report, notes=(*report.notes, *compiled.notes))
         contents = {}
         if source == prepared:
@@ -164,10 +164,13 @@ def _build(request: BuildRequest, network: Path, file: EngineFile, progress: Pro
     return BuildResult(file, manifest, report)
 
 
-def _compile(request: BuildRequest, network: Path, source: Path, progress: Progress) -> CompiledEngine:
+def _compile(
+    request: BuildRequest, network: Path, source: Path, report: PrecisionReport, progress: Progress
+) -> CompiledEngine:
     """Build the engine; an error names the network that the user knows, not the temporary one."""
-    # What is left in FP32 of the other precisions is there for its range, which TF32 has too.
-    options = replace(request.options, tf32=request.options.tf32 or request.precision != "fp32")
+    # What is left in FP32 of the other precisions is mostly there for its range, which TF32 has too.
+    needs_fp32 = request.precision == "fp32" or report.exact_fp32
+    options = replace(request.options, tf32=request.options.tf32 or not needs_fp32)
     try:
         return compile_network(
             source, options, lambda part, phase: progress(f"TensorRT: {phase or 'starting'}", part)

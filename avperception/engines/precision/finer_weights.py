@@ -10,10 +10,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
 from avperception.engines.precision.half import FP16_MAX, FP16_SMALLEST_NORMAL
-from avperception.engines.precision.judge import run_network
-
-FP16_ROUNDING = 2.0**-11
-"""By how much FP16 may round a value, as a share of it."""
+from avperception.engines.precision.probing import FP16_ROUNDING, relative_differences, without_bias
 
 
 def coarse_convolutions(model: ModelProto, input_name: str, inputs: Sequence[NDArray[Any]]) -> list[str]:
@@ -23,30 +20,14 @@ def coarse_convolutions(model: ModelProto, input_name: str, inputs: Sequence[NDA
     Measured on the `inputs`, norm of the difference over norm of the result. Weights out of FP16's range
     are not looked at: those nodes are islands or lost.
     """
-    probe = ModelProto()
-    probe.CopyFrom(model)
-    del probe.graph.output[:]
-    names = []
+    differences, left_out = {}, []
     for node, values in _convolutions(model):
-        left_out = numpy_helper.from_array(values - _rounded(values), f"{node.name}_left_out")
-        probe.graph.initializer.append(left_out)
-        difference = NodeProto()
-        difference.CopyFrom(node)
-        del difference.input[2:]  # the bias takes no part
-        difference.name = difference.output[0] = f"{node.name}_difference"
-        difference.input[1] = left_out.name
-        probe.graph.node.append(difference)
-        for tensor in (difference.output[0], node.output[0]):
-            norm = f"{node.name}_norm_of_{tensor}"
-            probe.graph.node.append(helper.make_node("ReduceL2", [tensor], [norm], norm, keepdims=0))
-            probe.graph.output.append(helper.make_tensor_value_info(norm, TensorProto.FLOAT, []))
-        names.append(node.name)
-    if not names:
-        return []
-    runs = [list(outputs.values()) for outputs in run_network(probe, input_name, inputs)]
-    squares = np.square(np.asarray(runs, dtype=np.float64)).sum(axis=0).reshape(-1, 2)
-    coarse = np.sqrt(squares[:, 0]) > FP16_ROUNDING * np.sqrt(squares[:, 1])
-    return [name for name, is_coarse in zip(names, coarse, strict=True) if is_coarse]
+        left_out.append(numpy_helper.from_array(values - _rounded(values), f"{node.name}_left_out"))
+        difference = without_bias(node, f"{node.name}_difference")  # the bias takes no part
+        difference.input[1] = left_out[-1].name
+        differences[node.name] = [difference]
+    off = relative_differences(model, differences, left_out, input_name, inputs)
+    return [name for name, share in off.items() if share > FP16_ROUNDING]
 
 
 def split_weights(model: ModelProto, names: Collection[str]) -> ModelProto:

@@ -13,6 +13,7 @@ from onnx import ModelProto
 
 from avperception.calibration.set import CalibrationSet
 from avperception.engines.options import PRECISIONS
+from avperception.engines.precision.cancelling import cancelling_islands
 from avperception.engines.precision.finer_weights import coarse_convolutions, split_weights
 from avperception.engines.precision.half import convert_to_fp16, find_islands
 from avperception.engines.precision.integer import IntegerNetwork, prepare_int8
@@ -35,7 +36,7 @@ from avperception.engines.precision.request import (
     PrecisionRequest,
 )
 from avperception.engines.precision.rewriting import rewrite_for_tensor_cores
-from avperception.engines.precision.samples import NOISE_IMAGES, InputMaker, noise_images
+from avperception.engines.precision.samples import NOISE_IMAGES, PICTURES, InputMaker, noise_images
 from avperception.errors import ConfigurationError, EngineError, require_one_of
 from avperception.types import Image
 
@@ -45,8 +46,10 @@ WORTH_FP32 = 1.5
 """Nodes whose values vanish in FP16 stay FP32 if the outputs' noise is this much larger without."""
 WORTH_TWO_PARTS = 1.2
 """Weights are given in two FP16 parts if the outputs' noise is this much larger without."""
+WORTH_EXACT = 1.2
+"""Nodes whose products cancel stay FP32 if the outputs' noise is this much larger without."""
 COARSENESS_IMAGES = 2
-"""Images on which it is measured how much FP16 weights hurt a convolution."""
+"""Images on which it is measured how much FP16 weights, or an FP16 input, hurt a convolution."""
 JUDGED_IMAGES = 32
 """Images that the task's metric is measured on, of each half; they are held in memory."""
 
@@ -92,20 +95,44 @@ class Preparation:
 
     def fp16(self) -> tuple[ModelProto, PrecisionReport]:
         """Convert to FP16 around the islands and compare with FP32."""
-        judge = self._judge("running FP32", self._all)
+        judge = self._judge("running FP32", self._pictures)
         islands, half, verdict = self._islands(self._all, judge)
         _refuse_non_finite(self._source, verdict)
-        half, verdict, notes = self._with_finer_weights(islands, half, verdict, judge)
+        too_wide = islands
+        islands, half, verdict, notes = self._with_cancelling_islands(islands, half, verdict, judge)
+        half, verdict, finer_notes = self._with_finer_weights(islands, half, verdict, judge)
         report = self._report(islands, verdict, _metric_result(judge, verdict, None, None))
-        return half, replace(report, notes=(*report.notes, *self._changes, *notes))
+        return half, replace(
+            report,
+            exact_fp32=len(islands) > len(too_wide),
+            notes=(*report.notes, *self._changes, *notes, *finer_notes),
+        )
+
+    def _with_cancelling_islands(
+        self, islands: tuple[LayerException, ...], half: ModelProto, verdict: Verdict, judge: Judge
+    ) -> tuple[tuple[LayerException, ...], ModelProto, Verdict, tuple[str, ...]]:
+        """Leave convolutions whose products cancel in FP32, with what makes their input, if that helps."""
+        kept = {island.name for island in islands}
+        found = cancelling_islands(self._model, self._make_input.name, self._looked_at())
+        more = [island for island in found if island.name not in kept]
+        if not more:
+            return islands, half, verdict, ()
+        wider = self._in_order((*islands, *more))
+        wider_half, wider_verdict = self._tried(wider, judge)
+        if verdict.noise < wider_verdict.noise * WORTH_EXACT:
+            return islands, half, verdict, ()
+        note = (
+            f"{len(more)} nodes stay in FP32, without TF32, where products cancel: the outputs' noise is "
+            f"{_smaller(verdict, wider_verdict)}"
+        )
+        return wider, wider_half, wider_verdict, (note,)
 
     def _with_finer_weights(
         self, islands: tuple[LayerException, ...], half: ModelProto, verdict: Verdict, judge: Judge
     ) -> tuple[ModelProto, Verdict, tuple[str, ...]]:
         """Give convolutions that FP16 weights are too coarse for weights in two parts, if that helps."""
-        looked_at = list(self._make_input.all(self._images(_spread(self._all, COARSENESS_IMAGES))))
         kept = {island.name for island in islands}
-        found = coarse_convolutions(self._model, self._make_input.name, looked_at)
+        found = coarse_convolutions(self._model, self._make_input.name, self._looked_at())
         coarse = [name for name in found if name not in kept]
         if not coarse:
             return half, verdict, ()
@@ -114,9 +141,13 @@ class Preparation:
             return half, verdict, ()
         note = (
             f"FP16 weights are too coarse for {', '.join(coarse)}: theirs are sums of two FP16 values, "
-            f"which makes the outputs' noise {verdict.noise / finer_verdict.noise:.1f} times smaller"
+            f"which makes the outputs' noise {_smaller(verdict, finer_verdict)}"
         )
         return finer, finer_verdict, (note,)
+
+    def _looked_at(self) -> list[NDArray[Any]]:
+        """The inputs on which it is measured what FP16 does to each convolution."""
+        return list(self._make_input.all(self._images(_spread(self._pictures, COARSENESS_IMAGES))))
 
     def int8(self) -> tuple[ModelProto, PrecisionReport]:
         """Calibrate, quantise, search for the mix if a limit is given, convert the rest to FP16."""
@@ -124,7 +155,8 @@ class Preparation:
         searching = request.max_drop is not None
         chosen = self._all[::2] if searching else self._all
         search = self._judge("running FP32", chosen)
-        islands, _, _ = self._islands(chosen, search)
+        too_wide, half, verdict = self._islands(chosen, search)
+        islands, _, _, notes = self._with_cancelling_islands(too_wide, half, verdict, search)
         held_out = None
         if searching:
             held_out = self._judge("running FP32 on held-out images", self._all[1::2], bounded=True)
@@ -145,8 +177,9 @@ class Preparation:
         extra = {
             "calibrator": request.calibrator,
             "quantized_nodes": result.quantized_nodes,
+            "exact_fp32": len(islands) > len(too_wide),
             "table": result.rows,
-            "notes": (*report.notes, *result.notes, *_nothing_left(result.quantized_nodes)),
+            "notes": (*report.notes, *notes, *result.notes, *_nothing_left(result.quantized_nodes)),
         }
         return result.model, PrecisionReport(**{**vars(report), **extra})
 
@@ -202,6 +235,11 @@ class Preparation:
         """Positions of all images."""
         return range(NOISE_IMAGES if self._calibration is None else len(self._calibration))
 
+    @property
+    def _pictures(self) -> range:
+        """Positions of the images that are like those the network will see."""
+        return PICTURES if self._calibration is None else self._all
+
     def _images(self, positions: Sequence[int]) -> Iterator[Image]:
         """The images at these positions of the set, or of the noise that stands in for one."""
         if self._calibration is not None:
@@ -234,6 +272,10 @@ class Preparation:
             output_error={name: float(f"{error:.4g}") for name, error in verdict.error.items()},
             notes=tuple(notes),
         )
+
+
+def _smaller(before: Verdict, after: Verdict) -> str:
+    return f"{before.noise / after.noise:.1f} times smaller" if after.noise else "zero"
 
 
 def _nothing_left(quantized_nodes: int) -> tuple[str, ...]:

@@ -78,12 +78,14 @@ class PrecisionReport:
     """What precision a written network has, and why.
 
     `output_error` maps each output to the largest absolute difference from FP32 over its largest
-    absolute value there. `calibration_hash` and `coverage` are those of the calibration set, `table` is
+    absolute value there. `exact_fp32` if nodes are in FP32 for its digits, which TF32 has not.
+    `calibration_hash` and `coverage` are those of the calibration set, `table` is
     the sensitivity search, `seconds` the time all of it took.
     """
 
     precision: Precision
     exceptions: tuple[LayerException, ...] = ()
+    exact_fp32: bool = False
     calibrator: Calibrator | None = None
     calibration_hash: str | None = None
     coverage: dict[str, Any] | None = None

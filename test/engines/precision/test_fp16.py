@@ -8,11 +8,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from onnxruntime.transformers import float16
 from small_networks import card, image_folder, overflowing, save, weight
 
 from avperception.calibration.set import CalibrationSet
 from avperception.engines import load_engine
 from avperception.engines.precision import PrecisionReport, PrecisionRequest, prepare_onnx
+from avperception.engines.precision.half import convert_to_fp16
+from avperception.engines.precision.judge import run_network
 from avperception.models.card import ModelCard
 
 
@@ -139,6 +142,57 @@ def test_weights_whose_products_cancel_are_given_in_two_parts(tmp_path: Path) ->
     }
 
 
+def cancelling(path: Path) -> Path:
+    """Channels `a` and `b` of the first convolution are nearly alike; the last one gives their difference."""
+    return save(
+        path,
+        [
+            helper.make_node("Conv", ["x", "alike"], ["a"], name="alike"),
+            helper.make_node("Sigmoid", ["a"], ["s"], name="sigmoid"),
+            helper.make_node("Mul", ["a", "s"], ["m"], name="multiply"),
+            helper.make_node("Conv", ["m", "difference"], ["out"], name="difference"),
+        ],
+        [
+            weight("alike", [[[[0.3]], [[0.3]], [[0.3]]], [[[0.301]], [[0.301]], [[0.301]]]]),
+            weight("difference", [[[[1.0]], [[-1.0]]], [[[-1.0]], [[1.0]]]]),
+        ],
+    )
+
+
+def test_where_products_cancel_the_input_is_kept_in_fp32(tmp_path: Path) -> None:
+    source = cancelling(tmp_path / "cancelling.onnx")
+    report = to_fp16(source, tmp_path / "half.onnx", card(source), None)
+    assert [e.name for e in report.exceptions] == ["alike", "sigmoid", "multiply", "difference"]
+    assert "its products cancel" in report.exceptions[-1].reason
+    assert report.exact_fp32 and any("without TF32" in note for note in report.notes)
+    pixels = np.full((1, 3, 24, 32), 200.0, dtype=np.float32)
+    exact, half = run(source, pixels), run(tmp_path / "half.onnx", pixels)
+    np.testing.assert_allclose(exact[0, :, 0, 0], [-0.6, 0.6], rtol=1e-3)
+    np.testing.assert_allclose(half, exact, rtol=2e-3)  # in FP16 it is 0.5 or 1.0
+
+
+def test_fp16_is_judged_as_it_is_stored(tmp_path: Path) -> None:
+    """ONNX Runtime leaves the rounding between two FP16 nodes out on most processors; a GPU does not."""
+    source = onnx.load(str(cancelling(tmp_path / "cancelling.onnx")))
+    pixels = np.full((1, 3, 24, 32), 200.0, dtype=np.float32)
+    (outputs,) = run_network(convert_to_fp16(source, []), "x", [pixels])
+    in_half = np.float16(200 * np.float16(0.3) * 3), np.float16(200 * np.float16(0.301) * 3)
+    wanted = np.float32(in_half[0]) - np.float32(in_half[1])
+    np.testing.assert_array_equal(outputs["out"][0, 0], np.full((24, 32), wanted))
+
+
+@pytest.mark.parametrize("kind", ["input", "output"])
+def test_networks_of_fp16_inputs_and_outputs_are_judged_too(tmp_path: Path, kind: str) -> None:
+    model = convert_to_fp16(onnx.load(str(cancelling(tmp_path / "cancelling.onnx"))), [])
+    half = float16.convert_float_to_float16(
+        onnx.load(str(tmp_path / "cancelling.onnx")), keep_io_types=["out" if kind == "input" else "x"]
+    )
+    pixels = np.random.default_rng(0).uniform(0, 200, (1, 3, 24, 32)).astype(np.float32)
+    (wanted,) = run_network(model, "x", [pixels])
+    (found,) = run_network(half, "x", [pixels.astype(np.float16) if kind == "input" else pixels])
+    np.testing.assert_allclose(found["out"].astype(np.float32), wanted["out"], atol=0.5)
+
+
 @pytest.mark.parametrize("name", ["yolox", "twinlitenet"])
 def test_real_networks_keep_their_results(
     name: str, request: pytest.FixtureRequest, street: CalibrationSet, tmp_path: Path
@@ -149,7 +203,9 @@ def test_real_networks_keep_their_results(
     report = to_fp16(source, tmp_path / "half.onnx", model_card, few)
     assert report.metric is not None
     assert report.metric.search <= 0.01
-    assert report.exceptions == ()
+    # In YOLOX-nano the products of two convolutions cancel: these stay FP32, with what makes their inputs.
+    islands = {exception.name for exception in report.exceptions}
+    assert ("Conv_47" in islands) == (name == "yolox") and len(islands) <= 12
     assert report.images_used == len(few)
     assert report.calibration_hash == few.hash
     before, after = load_engine(source, "onnxruntime"), load_engine(tmp_path / "half.onnx", "onnxruntime")
