@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from launched import Launch
+
+from avperception.scenes import Scene, default_rig, write_recording
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nodes"))
 
@@ -39,3 +45,24 @@ def environment(ament_prefix: Path) -> dict[str, str]:
         "AMENT_PREFIX_PATH": os.pathsep.join(path for path in paths if path),
         "PYTHONUNBUFFERED": "1",
     }
+
+
+@pytest.fixture
+def launches() -> Iterator[list[Launch]]:
+    started: list[Launch] = []
+    yield started
+    for launch in started:
+        if launch.process.poll() is None:
+            launch.process.send_signal(signal.SIGINT)
+            try:
+                launch.finish(20)
+            except subprocess.TimeoutExpired:
+                launch.process.kill()
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half a second of the synthetic road with one camera."""
+    path = tmp_path_factory.mktemp("road") / "road.mcap"
+    write_recording(Scene(3, "day", "straight", 0.6, default_rig(1, 32), 5.0), path, processes=1)
+    return path
