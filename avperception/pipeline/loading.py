@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,6 +22,9 @@ from avperception.models import check_network, find_card, locate
 from avperception.models.card import ModelCard
 from avperception.pipeline.device import CpuDevice, Device
 from avperception.pipeline.network import Network
+
+_ADVICE = re.compile(r"[,:] (or )?set backend to onnxruntime$")
+"""What an error ends with that is no advice any more where `backend: auto` has done it."""
 
 TASKS = {"detector": "detection", "segmenter": "segmentation"}
 """The roles that a network can have, and what it must do in each."""
@@ -85,7 +89,7 @@ def load_networks(wanted: Mapping[str, Wanted], placing: Placing) -> Networks:
     except EngineError as error:
         if placing.backend == "tensorrt":
             raise
-        return Networks(_on_cpu(cards, placing), CpuDevice(), why_cpu=str(error))
+        return Networks(_on_cpu(cards, placing), CpuDevice(), why_cpu=_ADVICE.sub("", str(error)))
 
 
 def _check_names(wanted: Mapping[str, Wanted], placing: Placing) -> None:
