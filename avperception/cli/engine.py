@@ -41,7 +41,7 @@ from avperception.engines.loading import built_engines, network_of
 from avperception.engines.machine import Machine, current_machine
 from avperception.engines.manifest import read_manifest
 from avperception.engines.options import PRECISIONS, CompilerOptions, parse_profiles, parse_targets
-from avperception.engines.precision import CALIBRATORS
+from avperception.engines.precision import CALIBRATORS, NoMixError
 from avperception.errors import ConfigurationError, EngineError, require_one_of
 from avperception.models.card import ModelCard
 from avperception.models.library import find_card, locate
@@ -112,8 +112,13 @@ def build(
         keep_fp16=tuple(keep_fp16 or ()),
         max_drop=None if max_drop is None else parse_share("--max-drop", max_drop),
     )
-    with _build_bar() as progress:
-        result = build_engine(request, progress)
+    try:
+        with _build_bar() as progress:
+            result = build_engine(request, progress)
+    except NoMixError as error:
+        if error.table:  # what costs so much is what the user wants to know
+            console().print(sensitivity_table(error.table))
+        raise
     _say_built(result)
 
 
@@ -141,7 +146,7 @@ def _say_built(result: BuildResult) -> None:
         typer.echo(f"{result.file.path}: another build made it meanwhile, its result is taken")
         return
     if result.report.table:
-        console().print(sensitivity_table(result.report))
+        console().print(sensitivity_table(result.report.table))
     if result.report.exceptions:
         console().print(exceptions_table(result.report))
     if text := drop_text(result.report):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from avperception.engines.check import CheckReport
-from avperception.engines.precision import PrecisionReport
+from avperception.engines.precision import PrecisionReport, SensitivityRow
 
 _MAX_NAMES = 3
 _MEMORY_NAMES = {"activation_bytes": "activations", "weight_bytes": "weights", "scratch_bytes": "scratch"}
@@ -62,10 +62,10 @@ def memory_text(memory: Mapping[str, int]) -> str:
     return ", ".join(parts) or "memory unknown"
 
 
-def sensitivity_table(report: PrecisionReport) -> Table:
+def sensitivity_table(rows: Sequence[SensitivityRow]) -> Table:
     """What each group of layers costs in INT8, the costliest first."""
     table = Table("layers", "drop in INT8", "kept out", box=None, header_style="bold")
-    for row in sorted(report.table, key=lambda row: row.drop, reverse=True):
+    for row in sorted(rows, key=lambda row: row.drop, reverse=True):
         table.add_row(escape(_names(row.nodes)), f"{100 * row.drop:.2f} %", "yes" if row.kept_out else "")
     return table
 

@@ -23,7 +23,7 @@ def lines(table: object) -> list[str]:
 
 
 def test_the_search_is_shown_the_costliest_layers_first():
-    assert lines(sensitivity_table(REPORT)) == [
+    assert lines(sensitivity_table(REPORT.table)) == [
         "layers drop in INT8 kept out",
         "head/[last] 9.31 % yes",
         "stem/a, stem/b, stem/c and 2 more 0.40 %",

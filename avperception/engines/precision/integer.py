@@ -18,7 +18,7 @@ from avperception.engines.precision.quantize import (
     without_qdq,
 )
 from avperception.engines.precision.ranges import activation_ranges
-from avperception.engines.precision.request import Calibrator, LayerException, SensitivityRow
+from avperception.engines.precision.request import Calibrator, LayerException, NoMixError, SensitivityRow
 from avperception.engines.precision.sensitivity import Mix, SensitivitySearch
 from avperception.errors import ConfigurationError, EngineError
 
@@ -108,7 +108,7 @@ def prepare_int8(
 ) -> IntegerResult:
     """Quantise everything, or with `max_drop` as much as holds it, and measure the result.
 
-    Raises ConfigurationError if no mix holds the limit or nothing can be measured on the images.
+    Raises NoMixError if no mix holds the limit, ConfigurationError if nothing can be measured on the images.
     """
     if max_drop is None:
         return _result(network, None, search, None, ())
@@ -152,9 +152,10 @@ def _searched(
         # Just below what it has: a limit between would find the same mix again.
         limit = min(TIGHTER * limit, STEP * mix.drop)
         notes.append(f"the mix for {mix.drop:.2%} did not hold {max_drop:.2%} on {where}: search with less")
-    raise ConfigurationError(
+    raise NoMixError(
         f"no mix of INT8 and FP16 holds max_drop {max_drop:.2%} on these images (FP16 alone loses "
-        f"{half_drop:.2%}{_last(result, held_out)}): allow more, collect more images, or build with fp16"
+        f"{half_drop:.2%}{_last(result, held_out)}): allow more, collect more images, or build with fp16",
+        result.rows if result else (),
     )
 
 

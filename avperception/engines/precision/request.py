@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from avperception.calibration.set import CalibrationSet
 from avperception.engines.options import Precision
+from avperception.errors import ConfigurationError
 from avperception.models.card import ModelCard
 
 Calibrator = Literal["max", "entropy", "percentile"]
@@ -54,6 +55,14 @@ class SensitivityRow:
     nodes: tuple[str, ...]
     drop: float
     kept_out: bool
+
+
+class NoMixError(ConfigurationError):
+    """No mix of INT8 and FP16 holds the limit; `table` is what the search measured, empty if nothing."""
+
+    def __init__(self, message: str, table: tuple[SensitivityRow, ...]) -> None:
+        super().__init__(message)
+        self.table = table
 
 
 @dataclass(frozen=True)

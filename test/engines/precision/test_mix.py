@@ -8,7 +8,7 @@ import pytest
 
 from avperception.engines.precision.integer import prepare_int8
 from avperception.engines.precision.judge import Verdict
-from avperception.errors import ConfigurationError
+from avperception.engines.precision.request import NoMixError
 
 DROPS = {"a": 0.004, "b": 0.003, "c": 0.002, "d": 0.001}
 """What each node costs in INT8, as if they added up."""
@@ -58,6 +58,7 @@ def test_a_mix_that_fails_on_held_out_images_is_not_tried_again():
 
 def test_where_no_mix_holds_that_is_said_with_the_last_one():
     held_out = Images(1.0, always=0.01)
-    with pytest.raises(ConfigurationError, match=r"max_drop 0\.50% .*the last mix .* 8 images held out"):
+    with pytest.raises(NoMixError, match=r"max_drop 0\.50% .*the last mix .* 8 images held out") as refused:
         search(0.005, held_out)
+    assert {node: row.drop for row in refused.value.table for node in row.nodes} == pytest.approx(DROPS)
     assert len(held_out.shown) == len(set(held_out.shown)) > 1
