@@ -39,14 +39,14 @@ mkdir -p "$LOGS"
 check() {
     local tool=$1 file=$2 log summary tests code
     shift 2
-    log="$LOGS/$tool.$(basename "$file" .py).txt"
+    log="$LOGS/$tool.$(tr / . <<< "${file%.py}").txt"
     # Python's own allocator would hide where host memory ends.
     PYTHONMALLOC=malloc compute-sanitizer --tool "$tool" --print-limit 50 \
         "$PYTHON" -m pytest -q -p no:cacheprovider -p no:xdist "$file" "$@" > "$log" 2>&1
     code=$?
     summary=$(grep -E "(ERROR|RACECHECK) SUMMARY" "$log" | tail -1 | sed 's/^=* *//')
     tests=$(grep -E "^[0-9]+ (passed|failed)|[0-9]+ (passed|failed).* in " "$log" | tail -1)
-    echo "$tool $(basename "$file"): ${summary:-no summary}; tests: ${tests:-none ran}"
+    echo "$tool $file: ${summary:-no summary}; tests: ${tests:-none ran}"
     # The counts are all zero in a clean summary.
     if [ $code -ne 0 ] || [ -z "$summary" ] || [[ $summary =~ [1-9] ]] || [[ ! $tests =~ passed ]]; then
         echo "  see $log"

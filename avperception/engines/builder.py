@@ -196,6 +196,7 @@ def _prepare(request: BuildRequest, network: Path, prepared: Path, progress: Pro
             card=request.card,
             # A DLA has no shuffle, and 2:4 weights are a pattern along the channels as they are.
             rewrite=request.options.dla_core is None and not request.options.sparse,
+            tf32=request.options.tf32,
             input_shape=_usual_shape(request),
         ),
         lambda stage, done, total: progress(stage, done / max(total, 1)),

@@ -1,7 +1,7 @@
 """Large messages as bytes, from and to the middleware, without Python's lock.
 
 rclpy holds the lock while it copies an image of 6 MB three times: 2.7 ms each, in which no other thread of
-the process computes, looks after a GPU or publishes. rcl's own functions for serialized messages copy once,
+the process computes, looks after a GPU or publishes. rcl's own functions for serialized messages copy twice,
 and ctypes lets the lock go meanwhile.
 """
 

@@ -23,7 +23,7 @@ from avperception.models.card import ModelCard
 from avperception.pipeline.device import CpuDevice, Device
 from avperception.pipeline.network import Network
 
-_ADVICE = re.compile(r"[,:] (or )?set backend to onnxruntime$")
+_ADVICE = re.compile(r"[,:;] (or )?set backend to onnxruntime$")
 """What an error ends with that is no advice any more where `backend: auto` has done it."""
 
 TASKS = {"detector": "detection", "segmenter": "segmentation"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, shape_inference
 
 from avperception.engines.precision.probing import FP16_ROUNDING, relative_differences, without_bias
 from avperception.engines.precision.request import LayerException
@@ -36,8 +36,14 @@ def cancelling_islands(
     input is rounded to FP16, measured on the `inputs`, norm over norm; and what makes that input, back to
     the convolutions before, whose result would be rounded else.
     """
+    graph = shape_inference.infer_shapes(model).graph
+    types = {t.name: t.type.tensor_type.elem_type for t in (*graph.input, *graph.value_info, *graph.output)}
     differences = {
-        node.name: _difference(node) for node in model.graph.node if node.op_type == "Conv" and node.name
+        node.name: _difference(node)
+        for node in graph.node
+        if node.op_type == "Conv" and node.name
+        # What is FP16 already has nothing to lose.
+        if types.get(node.input[0]) == types.get(node.output[0]) == TensorProto.FLOAT
     }
     off = relative_differences(model, differences, (), input_name, inputs)
     producers = {name: node for node in model.graph.node for name in node.output}

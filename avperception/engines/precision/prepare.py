@@ -112,6 +112,8 @@ class Preparation:
         self, islands: tuple[LayerException, ...], half: ModelProto, verdict: Verdict, judge: Judge
     ) -> tuple[tuple[LayerException, ...], ModelProto, Verdict, tuple[str, ...]]:
         """Leave convolutions whose products cancel in FP32, with what makes their input, if that helps."""
+        if self._request.tf32:
+            return islands, half, verdict, ()
         kept = {island.name for island in islands}
         found = cancelling_islands(self._model, self._make_input.name, self._looked_at())
         more = [island for island in found if island.name not in kept]

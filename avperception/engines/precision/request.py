@@ -23,9 +23,10 @@ class PrecisionRequest:
     whose histogram loses least by quantisation (`entropy`, Kullback-Leibler), or the 99.999th
     `percentile`. `calibration` holds the images: int8 needs it; fp16 uses it, where it is given, to see
     which values overflow, and noise else. Nodes whose name one of the regular expressions `keep_fp16`
-    matches whole are left out of int8. `max_drop` is the largest loss of the task's metric that is
+    matches from its start are left out of int8. `max_drop` is the largest loss of the task's metric that is
     allowed, as a share (0.01 is 1 %): with it, nodes are left out of int8 until it is held. Without
-    `rewrite` fp16 keeps the form of the network, which tensor cores may be slow at. A network with open
+    `rewrite` fp16 keeps the form of the network, which tensor cores may be slow at. With `tf32` FP32 is to be
+    computed with FP16's digits, and nothing is kept in it for its own. A network with open
     axes is run at `input_shape`, keeps them, and keeps its form.
     """
 
@@ -36,6 +37,7 @@ class PrecisionRequest:
     max_drop: float | None
     card: ModelCard
     rewrite: bool = True
+    tf32: bool = False
     input_shape: tuple[int, ...] | None = None
 
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+    shape_inference,
+)
 
 HALF = TensorProto.FLOAT16
 
@@ -35,6 +45,7 @@ def with_rounding(model: ModelProto) -> ModelProto:
     graph = rounded.graph
     for tensor in graph.initializer:
         _widen(tensor)
+    _take_weights_from_inputs(graph)
     ends = {end.name: f"{end.name}_fp32" for end in (*graph.input, *graph.output) if types[end.name] == HALF}
     begin = [_cast(end.name, ends[end.name], TensorProto.FLOAT) for end in graph.input if end.name in ends]
     finish = [_cast(ends[end.name], end.name, HALF) for end in graph.output if end.name in ends]
@@ -64,6 +75,16 @@ def _rounding(node: NodeProto, types: Mapping[str, int]) -> list[NodeProto]:
             nodes.append(_cast(exact, half, HALF))
         nodes.append(_cast(half, name, TensorProto.FLOAT))
     return nodes
+
+
+def _take_weights_from_inputs(graph: GraphProto) -> None:
+    """Old files list their weights among the inputs, with the type that they had."""
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = [tensor for tensor in graph.input if tensor.name not in weights]
+    if len(inputs) < len(graph.input):
+        copies = [ValueInfoProto.FromString(tensor.SerializeToString()) for tensor in inputs]
+        del graph.input[:]
+        graph.input.extend(copies)
 
 
 def _cast(source: str, target: str, to: int) -> NodeProto:

@@ -53,7 +53,8 @@ def _points(records: NDArray[np.void]) -> Float32:
     if places != list(range(places[0], places[0] + 12, 4)) or places[0] % 4 or step % 4:
         return np.stack([records[name] for name in "xyz"], axis=1)
     columns = records.view(np.float32).reshape(-1, step // 4)
-    return np.ascontiguousarray(columns[:, places[0] // 4 :][:, :3])
+    first = places[0] // 4
+    return columns[:, first : first + 3].copy()
 
 
 def _intensity(records: NDArray[np.void]) -> Float32:

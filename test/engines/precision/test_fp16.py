@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.transformers import float16
 from small_networks import card, image_folder, overflowing, save, weight
 
@@ -191,6 +191,43 @@ def test_networks_of_fp16_inputs_and_outputs_are_judged_too(tmp_path: Path, kind
     (wanted,) = run_network(model, "x", [pixels])
     (found,) = run_network(half, "x", [pixels.astype(np.float16) if kind == "input" else pixels])
     np.testing.assert_allclose(found["out"].astype(np.float32), wanted["out"], atol=0.5)
+
+
+def test_with_tf32_nothing_is_kept_for_its_digits(tmp_path: Path) -> None:
+    source = cancelling(tmp_path / "cancelling.onnx")
+    request = PrecisionRequest("fp16", "max", None, (), None, card(source), tf32=True)
+    report = prepare_onnx(source, tmp_path / "half.onnx", request, lambda stage, done, total: None)
+    assert report.exceptions == () and not report.exact_fp32
+
+
+def test_a_part_that_is_fp16_already_stays_so(tmp_path: Path) -> None:
+    """Its weights are in a Constant node, as some exporters write them."""
+    values = numpy_helper.from_array(np.full((2, 3, 1, 1), 0.5, np.float16))
+    source = save(
+        tmp_path / "mixed.onnx",
+        [
+            helper.make_node("Constant", [], ["w"], name="weights", value=values),
+            helper.make_node("Cast", ["x"], ["h"], name="half", to=TensorProto.FLOAT16),
+            helper.make_node("Conv", ["h", "w"], ["c"], name="conv"),
+            helper.make_node("Cast", ["c"], ["out"], name="single", to=TensorProto.FLOAT),
+        ],
+        [],
+    )
+    report = to_fp16(source, tmp_path / "half.onnx", card(source), None)
+    assert report.exceptions == ()
+    pixels = np.full((1, 3, 24, 32), 64.0, dtype=np.float32)
+    np.testing.assert_array_equal(run(tmp_path / "half.onnx", pixels), np.full((1, 2, 24, 32), 96.0))
+
+
+def test_weights_may_be_listed_among_the_inputs(tmp_path: Path) -> None:
+    """Files of IR 3 do so."""
+    model = convert_to_fp16(onnx.load(str(cancelling(tmp_path / "cancelling.onnx"))), [])
+    pixels = np.random.default_rng(0).uniform(0, 200, (1, 3, 24, 32)).astype(np.float32)
+    (wanted,) = run_network(model, "x", [pixels])
+    listed = [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in model.graph.initializer]
+    model.graph.input.extend(listed)
+    (found,) = run_network(model, "x", [pixels])
+    np.testing.assert_array_equal(found["out"], wanted["out"])
 
 
 @pytest.mark.parametrize("name", ["yolox", "twinlitenet"])

@@ -54,6 +54,15 @@ def reason(message: PointCloud2) -> str:
     return caught.value.reason
 
 
+@pytest.mark.parametrize("extra", [None, "<f4"])
+def test_points_have_memory_of_their_own(extra: str | None) -> None:
+    """The message's goes back to the middleware, and may lie anywhere."""
+    message = make(xyz(extra=extra))
+    points = cloud_from_message(message).points_lidar
+    assert points.flags.writeable and points.flags.aligned
+    assert not np.shares_memory(points, np.frombuffer(message.data, np.uint8))
+
+
 def test_a_plain_cloud():
     records = xyz()
     cloud = cloud_from_message(make(records))
