@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from launched import Launch
+from launched import Launch, without_networks
 
 pytest.importorskip("launch_ros", reason="launch_ros is not installed: it comes with ROS 2, from no registry")
 
@@ -49,8 +49,7 @@ def test_a_launch_that_a_script_put_into_the_background_ends_by_sigint(
     repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path, who: str
 ) -> None:
     """A shell lets what it starts by `&` ignore SIGINT: the launch would stay and start its nodes again."""
-    config = tmp_path / "rig.yaml"
-    config.write_text("/**:\n  ros__parameters:\n    detector.model: ''\n    segmenter.model: ''\n")
+    config = without_networks(tmp_path)
     path = repository / "launch" / "perception.launch.py"
     ignoring = ("env", "--ignore-signal=INT")
     launch = Launch(path, environment, f"config_file:={config}", prefix=ignoring)
@@ -132,8 +131,7 @@ def test_processes_that_ctrl_c_came_too_early_for_end_all_the_same(
 def test_nodes_do_not_outlive_a_launch_that_is_killed(
     repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path
 ) -> None:
-    config = tmp_path / "rig.yaml"
-    config.write_text("/**:\n  ros__parameters:\n    detector.model: ''\n    segmenter.model: ''\n")
+    config = without_networks(tmp_path)
     launch = Launch(repository / "launch" / "perception.launch.py", environment, f"config_file:={config}")
     launches.append(launch)
     launch.until("active: cameras")
@@ -156,8 +154,7 @@ def is_running(pid: str) -> bool:
 def test_a_node_that_dies_is_started_again(
     repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path
 ) -> None:
-    config = tmp_path / "rig.yaml"
-    config.write_text("/**:\n  ros__parameters:\n    detector.model: ''\n    segmenter.model: ''\n")
+    config = without_networks(tmp_path)
     launch = Launch(repository / "launch" / "perception.launch.py", environment, f"config_file:={config}")
     launches.append(launch)
     launch.until("active: cameras")

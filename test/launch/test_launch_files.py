@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from launched import Launch
+from launched import Launch, without_networks
 
 pytest.importorskip("launch_ros", reason="launch_ros is not installed: it comes with ROS 2, from no registry")
 
@@ -152,8 +152,7 @@ def test_a_prefix_of_the_command_line_is_used(
 def test_without_rviz_visualize_says_where_it_is_to_be_had(
     repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path
 ) -> None:
-    config = tmp_path / "rig.yaml"
-    config.write_text("/**:\n  ros__parameters:\n    detector.model: ''\n    segmenter.model: ''\n")
+    config = without_networks(tmp_path)
     launch = Launch(
         repository / "launch" / "perception.launch.py",
         environment,
