@@ -13,6 +13,7 @@ from rosbags.serde import SerdeError
 
 from avperception.bags.definitions import typestore
 from avperception.errors import MessageError
+from avperception.nodes.endpoints import type_name
 from avperception.nodes.serialized import Rcl
 
 
@@ -52,7 +53,9 @@ class Intake(Waitable):
         self._rcl = rcl
         self._callback = callback
         self._on_bad = on_bad
-        self._type = ros_name(subscription.msg_type)
+        # rclpy declares the class as if it were a message.
+        message_type: Any = subscription.msg_type
+        self._type = type_name(message_type)
         self._index = 0
         node.add_waitable(self)
 
@@ -93,8 +96,3 @@ class Intake(Waitable):
         """Hand a message over."""
         if taken_data is not None:
             self._callback(taken_data)
-
-
-def ros_name(message_type: Any) -> str:
-    """The ROS name of a message class, such as sensor_msgs/msg/Image."""
-    return f"{message_type.__module__.partition('.')[0]}/msg/{message_type.__name__}"

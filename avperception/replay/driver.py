@@ -24,6 +24,7 @@ from rosgraph_msgs.msg import Clock
 from avperception.bags import BagMessage
 from avperception.errors import AvperceptionError, ConfigurationError, MessageError
 from avperception.nodes.conversions.headers import time_message
+from avperception.nodes.endpoints import type_name
 from avperception.nodes.perception import PerceptionNode
 from avperception.nodes.start_errors import START_ERRORS, one_line
 from avperception.pipeline.fusion import CameraView
@@ -190,7 +191,7 @@ class ReplayDriver:
         )
 
     def _record(self, topic: str, message_type: type[Any]) -> None:
-        name = f"{message_type.__module__.partition('.')[0]}/msg/{message_type.__name__}"
+        name = type_name(message_type)
 
         def store(cdr: bytes) -> None:
             with self._lock:
