@@ -48,7 +48,8 @@ def cloud_from_message(message: PointCloud2) -> PointCloud:
 
 def _points(records: NDArray[np.void]) -> Float32:
     """Copy x y z of each record (N, 3); where they lie side by side, as nearly always, in one go."""
-    places = [records.dtype.fields[name][1] for name in "xyz"] if records.dtype.fields else []
+    fields: Any = records.dtype.fields
+    places = [fields[name][1] for name in "xyz"]
     step = records.dtype.itemsize
     if places != list(range(places[0], places[0] + 12, 4)) or places[0] % 4 or step % 4:
         return np.stack([records[name] for name in "xyz"], axis=1)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 
 import numpy as np
 from cv_bridge import CvBridge
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMessage
 
+from avperception.bags import messages
 from avperception.bags.definitions import typestore
 from avperception.errors import MessageError
-from avperception.nodes.conversions.headers import NANOSECONDS, stamp_ns
+from avperception.nodes.conversions.headers import stamp_ns
 from avperception.ops.encodings import PIXEL_FORMATS
 from avperception.ops.jpeg import MAX_SIDE, JpegImage, read_header
 from avperception.types import Image, UInt8
-
-IMAGE = "sensor_msgs/msg/Image"
 
 
 def image_from_message(message: ImageMessage) -> Image:
@@ -81,13 +81,10 @@ def serialized_image(pixels: UInt8, encoding: str, stamp: int, frame_id: str) ->
 
     `stamp` in nanoseconds. The pixels, which are last in it, are copied once.
     """
-    types, (height, width) = typestore().types, pixels.shape[:2]
-    seconds, nanoseconds = divmod(stamp, NANOSECONDS)
-    header = types["std_msgs/msg/Header"](
-        types["builtin_interfaces/msg/Time"](seconds, nanoseconds), frame_id
-    )
-    empty = types[IMAGE](header, height, width, encoding, 0, pixels[0].nbytes, np.zeros(0, np.uint8))
-    head = np.frombuffer(typestore().serialize_cdr(empty, IMAGE, little_endian=True), np.uint8)
+    height = len(pixels)
+    one_row = messages.image(stamp, frame_id, pixels[:1], encoding)
+    empty = replace(one_row, height=height, data=np.zeros(0, np.uint8))
+    head = np.frombuffer(typestore().serialize_cdr(empty, messages.IMAGE, little_endian=True), np.uint8)
     data = np.empty(len(head) + pixels.nbytes, np.uint8)
     data[: len(head)] = head
     data[len(head) - 4 : len(head)].view("<u4")[0] = pixels.nbytes
