@@ -89,11 +89,11 @@ class CameraChannel:
         self._rectifies = bool(parameters[f"{name}.rectify"])
         self._outputs = CameraOutputs(node, name, parameters)
         self.is_compressed = parameters[f"{name}.transport"] == "compressed"
-        image_topic = f"~/input/{name}/image_raw"
+        image_topic, on_bad = f"~/input/{name}/image_raw", self.source.receive_bad
         image = (
-            Input(node, CompressedImage, f"{image_topic}/compressed", self._on_image, on_bad=self._on_bad)
+            Input(node, CompressedImage, f"{image_topic}/compressed", self._on_image, on_bad=on_bad)
             if self.is_compressed
-            else Input(node, ImageMessage, image_topic, self._on_image, on_bad=self._on_bad)
+            else Input(node, ImageMessage, image_topic, self._on_image, on_bad=on_bad)
         )
         self.inputs = (image, Input(node, CameraInfo, f"~/input/{name}/camera_info", self._views.add))
         self._starter: Worker[_Job] = Worker(name, self._begin, self._overload, IMAGES_WAITING)
@@ -135,10 +135,6 @@ class CameraChannel:
             self._fusion.restart_camera(self.name)
         announced = self._fusion.announce(self.name, stamp.ns)
         self._starter.submit(_Job(message, announced, time.perf_counter_ns()))
-
-    def _on_bad(self, error: MessageError) -> None:
-        self.source.receive()
-        self.source.drop(error.reason, str(error))
 
     def _overload(self, job: _Job) -> None:
         self.source.drop("overload", "images come faster than they are worked on: the oldest was dropped")

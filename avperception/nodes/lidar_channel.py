@@ -71,7 +71,9 @@ class LidarChannel:
         self._stamps = StampCheck(self.source, node.get_clock(), "sweep")
         self._without_transform: deque[_Arrived] = deque()
         self._worker: Worker[_Job] = Worker("lidar", self._handle, self._overload, SWEEPS_WAITING)
-        self.input = Input(node, PointCloud2, "~/input/points", self._on_points, on_bad=self._on_bad)
+        self.input = Input(
+            node, PointCloud2, "~/input/points", self._on_points, on_bad=self.source.receive_bad
+        )
 
     def retry(self, now_ns: int) -> None:
         """Look up again what had no transform; what has waited too long is dropped."""
@@ -111,10 +113,6 @@ class LidarChannel:
             self._without_transform.append(arrived)
         while len(self._without_transform) > SWEEPS_KEPT:
             self._give_up(self._without_transform.popleft())
-
-    def _on_bad(self, error: MessageError) -> None:
-        self.source.receive()
-        self.source.drop(error.reason, str(error))
 
     def _submit(self, arrived: _Arrived, last_try: bool) -> bool:
         """Send a sweep to the worker; False when its transform is to be waited for."""

@@ -12,6 +12,8 @@ from textwrap import shorten
 import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
+from avperception.errors import MessageError
+
 SAMPLES_KEPT = 10_000
 LOG_PERIOD_S = 10.0
 TEXT_KEPT = 300
@@ -42,6 +44,11 @@ class Source:
         with self._lock:
             self._received += 1
             self._last_s = time.monotonic()
+
+    def receive_bad(self, error: MessageError) -> None:
+        """A message has arrived that cannot be taken or read."""
+        self.receive()
+        self.drop(error.reason, str(error))
 
     def process(self, stage_ms: Mapping[str, float]) -> None:
         """A message has led to a published result; each stage took this long."""
