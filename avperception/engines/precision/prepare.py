@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ class Preparation:
         if self._request.tf32:
             return islands, half, verdict, ()
         kept = {island.name for island in islands}
-        found = cancelling_islands(self._model, self._make_input.name, self._looked_at())
+        found = cancelling_islands(self._model, self._make_input.name, self._looked_at)
         more = [island for island in found if island.name not in kept]
         if not more:
             return islands, half, verdict, ()
@@ -134,7 +135,7 @@ class Preparation:
     ) -> tuple[ModelProto, Verdict, tuple[str, ...]]:
         """Give convolutions that FP16 weights are too coarse for weights in two parts, if that helps."""
         kept = {island.name for island in islands}
-        found = coarse_convolutions(self._model, self._make_input.name, self._looked_at())
+        found = coarse_convolutions(self._model, self._make_input.name, self._looked_at)
         coarse = [name for name in found if name not in kept]
         if not coarse:
             return half, verdict, ()
@@ -147,6 +148,7 @@ class Preparation:
         )
         return finer, finer_verdict, (note,)
 
+    @cached_property
     def _looked_at(self) -> list[NDArray[Any]]:
         """The inputs on which it is measured what FP16 does to each convolution."""
         return list(self._make_input.all(self._images(_spread(self._pictures, COARSENESS_IMAGES))))
