@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -58,6 +58,24 @@ def launches() -> Iterator[list[Launch]]:
                 launch.finish(20)
             except subprocess.TimeoutExpired:
                 launch.process.kill()
+
+
+@pytest.fixture
+def start_without_networks(
+    repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path
+) -> Callable[..., Launch]:
+    """Launches perception.launch.py with further arguments, up to when the node works."""
+    config = tmp_path / "rig.yaml"
+    config.write_text("/**:\n  ros__parameters:\n    detector.model: ''\n    segmenter.model: ''\n")
+
+    def start(*arguments: str, prefix: tuple[str, ...] = ()) -> Launch:
+        path = repository / "launch" / "perception.launch.py"
+        launch = Launch(path, environment, f"config_file:={config}", *arguments, prefix=prefix)
+        launches.append(launch)
+        launch.until("active: cameras")
+        return launch
+
+    return start
 
 
 @pytest.fixture(scope="module")

@@ -69,10 +69,3 @@ class Launch:
         rest, _ = self.process.communicate(timeout=timeout_s)
         self.said += rest
         return self.process.returncode
-
-
-def without_networks(folder: Path) -> Path:
-    """Write a configuration with which the node is there at once."""
-    config = folder / "rig.yaml"
-    config.write_text("/**:\n  ros__parameters:\n    detector.model: ''\n    segmenter.model: ''\n")
-    return config

@@ -6,10 +6,11 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from launched import Launch, without_networks
+from launched import Launch
 
 pytest.importorskip("launch_ros", reason="launch_ros is not installed: it comes with ROS 2, from no registry")
 
@@ -46,15 +47,10 @@ def test_ctrl_c_in_a_terminal_is_quiet_from_the_start(
 
 @pytest.mark.parametrize("who", ["the launch", "all that it started, too"])
 def test_a_launch_that_a_script_put_into_the_background_ends_by_sigint(
-    repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path, who: str
+    start_without_networks: Callable[..., Launch], who: str
 ) -> None:
     """A shell lets what it starts by `&` ignore SIGINT: the launch would stay and start its nodes again."""
-    config = without_networks(tmp_path)
-    path = repository / "launch" / "perception.launch.py"
-    ignoring = ("env", "--ignore-signal=INT")
-    launch = Launch(path, environment, f"config_file:={config}", prefix=ignoring)
-    launches.append(launch)
-    launch.until("active: cameras")
+    launch = start_without_networks(prefix=("env", "--ignore-signal=INT"))
     if who == "the launch":
         assert launch.interrupt() < 8
     else:
@@ -129,12 +125,9 @@ def test_processes_that_ctrl_c_came_too_early_for_end_all_the_same(
 
 
 def test_nodes_do_not_outlive_a_launch_that_is_killed(
-    repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path
+    start_without_networks: Callable[..., Launch],
 ) -> None:
-    config = without_networks(tmp_path)
-    launch = Launch(repository / "launch" / "perception.launch.py", environment, f"config_file:={config}")
-    launches.append(launch)
-    launch.until("active: cameras")
+    launch = start_without_networks()
     pids = re.findall(r"process started with pid \[(\d+)\]", launch.said)
     assert len(pids) == 2
     launch.process.kill()
@@ -152,12 +145,9 @@ def is_running(pid: str) -> bool:
 
 
 def test_a_node_that_dies_is_started_again(
-    repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path
+    start_without_networks: Callable[..., Launch],
 ) -> None:
-    config = without_networks(tmp_path)
-    launch = Launch(repository / "launch" / "perception.launch.py", environment, f"config_file:={config}")
-    launches.append(launch)
-    launch.until("active: cameras")
+    launch = start_without_networks()
     (pid,) = re.findall(r"\[perception-1\]: process started with pid \[(\d+)\]", launch.said)
     subprocess.run(["kill", "-SEGV", pid], check=True)
     launch.until(r"\[perception-1\]: process has died")

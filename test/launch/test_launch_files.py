@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from launched import Launch, without_networks
+from launched import Launch
 
 pytest.importorskip("launch_ros", reason="launch_ros is not installed: it comes with ROS 2, from no registry")
 
@@ -150,17 +151,9 @@ def test_a_prefix_of_the_command_line_is_used(
 
 
 def test_without_rviz_visualize_says_where_it_is_to_be_had(
-    repository: Path, environment: dict[str, str], launches: list[Launch], tmp_path: Path
+    start_without_networks: Callable[..., Launch],
 ) -> None:
-    config = without_networks(tmp_path)
-    launch = Launch(
-        repository / "launch" / "perception.launch.py",
-        environment,
-        f"config_file:={config}",
-        "visualize:=true",
-    )
-    launches.append(launch)
-    launch.until("active: cameras")
+    launch = start_without_networks("visualize:=true")
     assert launch.interrupt() < 8
     if "[rviz2-" not in launch.said:
         assert "apt install ros-" in launch.said and "foxglove_layout.json" in launch.said
