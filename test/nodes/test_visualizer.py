@@ -124,6 +124,19 @@ class Show:
         assert message.encoding == "bgr8"
         return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
 
+    def send(self, objects_ns: int = START) -> None:
+        """Publish fused objects, then the image of START and what was found in it."""
+        self.objects.publish(detections_3d_message(fused(objects_ns)))
+        self.stage.spin_for(0.2)
+        self.image.publish(image(START))
+        self.found.publish(detections_2d(START))
+
+
+def has_edge_at(drawn: np.ndarray, column: int, within: int) -> bool:
+    """Whether a line of the car's colour crosses the middle, at most so many columns away."""
+    edge = drawn[95:105, column - within : column + within + 1].astype(int)
+    return bool((np.abs(edge - np.array(class_bgr("car"))).max(axis=-1) < 60).any())
+
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
@@ -195,18 +208,14 @@ def test_the_mask_is_a_tint_and_3d_boxes_and_lanes_are_laid_over_the_image(stage
     stage.spin_for(0.5)
 
     def send() -> None:
-        show.objects.publish(detections_3d_message(fused(START)))
-        stage.spin_for(0.2)
-        show.image.publish(image(START))
-        show.found.publish(detections_2d(START))
+        show.send()
         show.mask.publish(mask(START))
 
     drawn = show.draw(send, pictures)
     assert (drawn[180, 20] != GREY).any()  # road
     assert (drawn[180, 300] == GREY).all()  # background
     # The near face is 9 m away and 2 m wide: 200 px / 9 m * 1 m to each side of the centre.
-    edge = drawn[95:105, round(159.5 + 200 / 9) - 2 : round(159.5 + 200 / 9) + 3].astype(int)
-    assert (np.abs(edge - np.array(class_bgr("car"))).max(axis=-1) < 60).any()
+    assert has_edge_at(drawn, round(159.5 + 200 / 9), 2)
 
 
 def test_3d_boxes_on_rectified_images_are_laid_through_p(stage: Stage):
@@ -221,15 +230,8 @@ def test_3d_boxes_on_rectified_images_are_laid_through_p(stage: Stage):
     show.info.publish(info)
     stage.spin_for(0.5)
 
-    def send() -> None:
-        show.objects.publish(detections_3d_message(fused(START)))
-        stage.spin_for(0.2)
-        show.image.publish(image(START))
-        show.found.publish(detections_2d(START))
-
-    drawn = show.draw(send, pictures)
-    edge = drawn[95:105, round(159.5 + 200 / 9) - 2 : round(159.5 + 200 / 9) + 3].astype(int)
-    assert (np.abs(edge - np.array(class_bgr("car"))).max(axis=-1) < 60).any()
+    drawn = show.draw(show.send, pictures)
+    assert has_edge_at(drawn, round(159.5 + 200 / 9), 2)
 
 
 @pytest.mark.parametrize("offset_s", [0.0, -0.02])
@@ -249,18 +251,11 @@ def test_what_the_vehicle_moved_between_the_sweep_and_the_image_is_taken_out(sta
         odometry.publish(moved)
     stage.spin_for(0.5)
 
-    def send() -> None:
-        show.objects.publish(detections_3d_message(fused(sweep_ns)))
-        stage.spin_for(0.2)
-        show.image.publish(image(START))
-        show.found.publish(detections_2d(START))
-
-    drawn = show.draw(send, pictures)
+    drawn = show.draw(lambda: show.send(sweep_ns), pictures)
     shift = -5.0 * (0.04 - offset_s)
     for side, is_there in ((1.0 + shift, True), (1.0, False)):
         column = round(159.5 + 200 / 9 * side)
-        edge = drawn[95:105, column - 1 : column + 2].astype(int)
-        assert (np.abs(edge - np.array(class_bgr("car"))).max(axis=-1) < 60).any() == is_there
+        assert has_edge_at(drawn, column, 1) == is_there
 
 
 def test_an_overlay_does_not_wait_for_what_does_not_come(stage: Stage):
