@@ -104,7 +104,7 @@ def test_images_are_segmented_while_somebody_wants_it():
         masks = rig.collect(Image, "/perception/output/front/segmentation")
         rig.spin_until(lambda: camera.outputs[1].is_wanted)
         images.publish(image(2))
-        rig.spin_until(lambda: masks)
+        rig.spin_until(lambda: masks and camera.source.processed == 2)
         assert len(camera.source.stage_samples_ms()["segmenter_network"]) == 1
 
 
