@@ -19,23 +19,32 @@ def measure_cameras(subject: Subject, device: Device) -> list[dict[str, Any]]:
     """Frames a second of all cameras together, for each number of cameras, with the GPU memory taken.
 
     `one_by_one_hz` is what they give when each waits for its result before the next image;
-    `launched_hz` launches the graphs alone, without any work of the host: what the GPU itself can do.
+    `launched_hz` launches the graphs alone, without any work of the host: what the GPU itself can do. The
+    images lie where the node receives them; `copied_` are the rates with images in ordinary memory.
     """
-    rows = []
-    for count in subject.options.cameras:
-        pipelines = [make_pipeline(subject, device, f"camera{number}") for number in range(count)]
-        for pipeline in pipelines:
-            overlapped_hz(pipeline, subject)  # warm-up: every slot is captured
-        row: dict[str, Any] = {"cameras": count}
-        row["overlapped_hz"] = _together_hz(overlapped_hz, pipelines, subject)
-        row["one_by_one_hz"] = _together_hz(_one_by_one, pipelines, subject)
-        if isinstance(device, CudaDevice):
-            row["launched_hz"] = _launched_hz(pipelines, subject)
-            row["launched_one_by_one_hz"] = _launched_hz(pipelines, subject, slots=1)
-            free, total = device.memory()
-            row["gpu_memory_used_mib"] = (total - free) >> 20
-        rows.append({key: round(value, 1) for key, value in row.items()})
-    return rows
+    return [_row(count, subject, device) for count in subject.options.cameras]
+
+
+def _row(count: int, subject: Subject, device: Device) -> dict[str, Any]:
+    received = subject.received_by(device)
+    pipelines = [make_pipeline(subject, device, f"camera{number}") for number in range(count)]
+    row: dict[str, Any] = {"cameras": count, **_rates_hz(pipelines, received)}
+    if isinstance(device, CudaDevice):
+        row["launched_hz"] = _launched_hz(pipelines, received)
+        row["launched_one_by_one_hz"] = _launched_hz(pipelines, received, slots=1)
+        free, total = device.memory()
+        row["gpu_memory_used_mib"] = (total - free) >> 20
+        row |= {f"copied_{name}": rate for name, rate in _rates_hz(pipelines, subject).items()}
+    return {key: round(value, 1) for key, value in row.items()}
+
+
+def _rates_hz(pipelines: Sequence[CameraPipeline], subject: Subject) -> dict[str, float]:
+    for pipeline in pipelines:
+        overlapped_hz(pipeline, subject)  # warm-up: every slot is captured
+    return {
+        "overlapped_hz": _together_hz(overlapped_hz, pipelines, subject),
+        "one_by_one_hz": _together_hz(_one_by_one, pipelines, subject),
+    }
 
 
 def _together_hz(
@@ -59,7 +68,7 @@ def _launched_hz(pipelines: Sequence[CameraPipeline], subject: Subject, slots: i
     def launch() -> None:
         for _ in range(subject.options.frames):
             for graph in graphs:
-                graph.relaunch()
+                graph.relaunch(subject.images[0])
         import_cupy().cuda.Device().synchronize()
 
     return rate_hz(subject.options.frames * len(graphs), launch)

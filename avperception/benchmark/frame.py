@@ -19,6 +19,9 @@ from avperception.pipeline.device.cuda_graph import FrameGraph
 from avperception.pipeline.network import Network
 from avperception.types import CameraResult, Detections2D
 
+HOST_STEPS = ("copy", "begin_upload", "launch", "wait")
+"""What the host does of a frame on a GPU, as `CameraResult.stage_ms` names it."""
+
 
 def make_pipeline(subject: Subject, device: Device, name: str = "camera") -> CameraPipeline:
     """One camera's pipeline as the node makes it."""
@@ -31,9 +34,23 @@ def graphs_of(pipeline: CameraPipeline) -> list[FrameGraph]:
 
 
 def measure_frame(subject: Subject, device: Device) -> dict[str, Any]:
-    """The whole frame from image to result, one at a time and overlapped, and its stages."""
-    pipeline = make_pipeline(subject, device)
+    """The whole frame from image to result, one at a time and overlapped, and its stages.
 
+    The images lie where the node receives them; for a GPU, what it takes to copy others first is measured
+    too (`copied_images`).
+    """
+    received = subject.received_by(device)
+    pipeline = make_pipeline(received, device)
+    record = _measure_results(received, pipeline)
+    record["stages_ms"] = stages_ms(received, device)
+    if isinstance(device, CudaDevice):
+        record |= _measure_graph(received, pipeline)
+        record["copied_images"] = _measure_copied(subject, device)
+    return record
+
+
+def _measure_results(subject: Subject, pipeline: CameraPipeline) -> dict[str, Any]:
+    """From image to result: times, the host's steps of them, its processor's time, and frames a second."""
     detections_ms: list[float] = []
 
     def process(number: int) -> CameraResult:
@@ -48,14 +65,29 @@ def measure_frame(subject: Subject, device: Device) -> dict[str, Any]:
     record: dict[str, Any] = {"image_to_result_ms": percentiles(times)}
     if detections_ms:
         record["image_to_detections_ms"] = percentiles(detections_ms[-subject.options.frames :])
-    if isinstance(device, CudaDevice):
-        record["host_steps_ms"] = {name: steps[name] for name in ("copy", "launch", "wait")}
+    host_steps = {name: steps[name] for name in HOST_STEPS if name in steps}
+    if host_steps:
+        record["host_steps_ms"] = host_steps
     record["cpu_ms"] = round(cpu_ms(process, subject.options), 4)
     record["overlapped_hz"] = round(overlapped_hz(pipeline, subject), 1)
-    record["stages_ms"] = stages_ms(subject, device)
-    if isinstance(device, CudaDevice):
-        record |= _measure_graph(subject, pipeline)
     return record
+
+
+def _measure_copied(subject: Subject, device: Device) -> dict[str, Any]:
+    """The same with images in ordinary memory, which the host copies into pinned memory first."""
+    pipeline = make_pipeline(subject, device)
+    record = _measure_results(subject, pipeline)
+    graph = graphs_of(pipeline)[0]
+
+    def copy(number: int) -> None:
+        graph.copy(subject.image(number))
+
+    return {
+        **record,
+        "copy_to_pinned_ms": percentiles(host_ms(copy, subject.options)),
+        "copy_to_pinned_cpu_ms": round(cpu_ms(copy, subject.options), 4),
+        "copy_to_pinned_bytes": graph.upload_bytes,
+    }
 
 
 def overlapped_hz(pipeline: CameraPipeline, subject: Subject) -> float:
@@ -91,14 +123,14 @@ def _measure_graph(subject: Subject, pipeline: CameraPipeline) -> dict[str, Any]
     graph = graphs_of(pipeline)[0]
     floor = _floor(subject, cupy, graph)
 
-    def copy(number: int) -> None:
-        graph.copy(subject.image(number))
+    def launch() -> None:
+        graph.relaunch(subject.images[0])
 
     def launch_and_wait(number: int) -> None:
-        graph.relaunch()
+        graph.relaunch(subject.image(number))
         graph.stream.synchronize()
 
-    whole = percentiles(gpu_ms(cupy, graph.stream, graph.relaunch, subject.options))
+    whole = percentiles(gpu_ms(cupy, graph.stream, launch, subject.options))
     floor_ms = round(sum(floor["parts_ms"].values()), 4)
     slower_hz = floor.pop("slower_engine_hz")
     return {
@@ -109,9 +141,7 @@ def _measure_graph(subject: Subject, pipeline: CameraPipeline) -> dict[str, Any]
         "ratio_to_floor": round(whole["p50"] / floor_ms, 4),
         "engines_alone_ms": floor["engines_ms"],
         "slower_engine_alone_hz": round(slower_hz, 1),
-        "copy_to_pinned_ms": percentiles(host_ms(copy, subject.options)),
-        "copy_to_pinned_cpu_ms": round(cpu_ms(copy, subject.options), 4),
-        "copy_to_pinned_bytes": graph.upload_bytes,
+        "upload_bytes": graph.upload_bytes,
     }
 
 

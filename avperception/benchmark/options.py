@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from avperception.errors import ConfigurationError
 from avperception.ops.encodings import PIXEL_FORMATS
+from avperception.pipeline.device import Device, MakeMemory
 from avperception.pipeline.network import Network
 from avperception.types import Image
 
@@ -65,6 +66,13 @@ class Subject:
         """The image of a frame: they take turns."""
         return self.images[number % len(self.images)]
 
+    def received_by(self, device: Device) -> Subject:
+        """The same with the images in the memory that the node of this device receives them in."""
+        make_memory = device.make_image_memory()
+        if make_memory is None:
+            return self
+        return replace(self, images=tuple(_received(image, make_memory) for image in self.images))
+
     @property
     def detector(self) -> Network | None:
         return self.networks.get("detector")
@@ -72,6 +80,14 @@ class Subject:
     @property
     def segmenter(self) -> Network | None:
         return self.networks.get("segmenter")
+
+
+def _received(image: Image, make_memory: MakeMemory) -> Image:
+    memory = make_memory(image.data.nbytes)
+    data = memory.view(image.data.dtype).reshape(image.data.shape)
+    np.copyto(data, image.data)
+    data.flags.writeable = False
+    return replace(image, data=data)
 
 
 def street_images(options: BenchmarkOptions) -> tuple[Image, ...]:

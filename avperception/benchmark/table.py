@@ -42,7 +42,8 @@ def _frame_rows(record: Mapping[str, Any]) -> list[list[str]]:
         rows += [
             ("whole frame on the GPU, launch to results", record["whole_frame_ms"]),
             ("the same by the host's clock", record["whole_frame_by_host_clock_ms"]),
-            ("copy to pinned memory", record["copy_to_pinned_ms"]),
+            ("image in ordinary memory to result", record["copied_images"]["image_to_result_ms"]),
+            ("of that, copy to pinned memory", record["copied_images"]["copy_to_pinned_ms"]),
         ]
         rows += [(f"{role} alone", times) for role, times in record["engines_alone_ms"].items()]
     rows += [(f"stage {name}", times) for name, times in record["stages_ms"].items()]
@@ -58,9 +59,11 @@ def _single_figures(record: Mapping[str, Any]) -> list[str]:
     rate, cpu_ms = record["overlapped_hz"], record["cpu_ms"]
     lines = [f"- overlapped: {rate} frames a second; processor time {cpu_ms} ms a frame"]
     if "floor_ms" in record:
-        size_mb = record["copy_to_pinned_bytes"] / 1e6
+        copied = record["copied_images"]
         lines.append(
-            f"- of that time {record['copy_to_pinned_cpu_ms']} ms copy {size_mb:.1f} MB to pinned memory"
+            f"- with images in ordinary memory: {copied['overlapped_hz']} frames a second; processor time "
+            f"{copied['cpu_ms']} ms a frame, of which {copied['copy_to_pinned_cpu_ms']} ms copy "
+            f"{copied['copy_to_pinned_bytes'] / 1e6:.1f} MB to pinned memory"
         )
         parts = ", ".join(f"{name} {value}" for name, value in record["floor_parts_ms"].items())
         lines.append(

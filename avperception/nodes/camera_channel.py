@@ -93,7 +93,14 @@ class CameraChannel:
         image = (
             Input(node, CompressedImage, f"{image_topic}/compressed", self._on_image, on_bad=on_bad)
             if self.is_compressed
-            else Input(node, ImageMessage, image_topic, self._on_image, on_bad=on_bad)
+            else Input(
+                node,
+                ImageMessage,
+                image_topic,
+                self._on_image,
+                on_bad=on_bad,
+                make_memory=pipeline.image_memory,
+            )
         )
         self.inputs = (image, Input(node, CameraInfo, f"~/input/{name}/camera_info", self._views.add))
         self._starter: Worker[_Job] = Worker(name, self._begin, self._overload, IMAGES_WAITING)

@@ -16,6 +16,7 @@ from avperception.nodes.endpoints import node_names, one_type, problems_of_type
 from avperception.nodes.intake import Intake, LeftAlone
 from avperception.nodes.matching import known, lacking, serves
 from avperception.nodes.serialized import load_rcl
+from avperception.pipeline.device import MakeMemory
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -28,7 +29,7 @@ class Input:
 
     A topic that `is_shared` may have several publishers. Large messages come by another way (`Intake`), for
     which `on_bad` is to be given: it gets what cannot be read, and the callback messages whose arrays are
-    NumPy's.
+    NumPy's, in memory from `make_memory` if that is given.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Input:
         *,
         is_shared: bool = False,
         on_bad: Callable[[MessageError], None] | None = None,
+        make_memory: MakeMemory | None = None,
     ) -> None:
         self._node = node
         self.message_type = message_type
@@ -50,6 +52,7 @@ class Input:
         self._subscription: Subscription | None = None
         self._is_shared = is_shared
         self._on_bad = on_bad
+        self._make_memory = make_memory
         self._intake: Intake | None = None
         self._told: set[str] = set()
 
@@ -69,7 +72,9 @@ class Input:
                 qos_overriding_options=qos.overridable(),
             )
         if rcl and self._on_bad:
-            self._intake = Intake(self._node, self._subscription, rcl, self._callback, self._on_bad)
+            self._intake = Intake(
+                self._node, self._subscription, rcl, self._callback, self._on_bad, self._make_memory
+            )
 
     def stop(self) -> None:
         """Unsubscribe."""

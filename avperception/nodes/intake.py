@@ -14,7 +14,9 @@ from rosbags.serde import SerdeError
 from avperception.bags.definitions import typestore
 from avperception.errors import MessageError
 from avperception.nodes.endpoints import type_name
+from avperception.nodes.message_memory import DeviceMemory
 from avperception.nodes.serialized import Rcl
+from avperception.pipeline.device import MakeMemory
 
 
 class LeftAlone(CallbackGroup):
@@ -36,7 +38,8 @@ class Intake(Waitable):
     """Takes the messages of one subscription, which is of a `LeftAlone` group, in the node's executor.
 
     `callback` gets each with the fields of its type; arrays of numbers are NumPy's and look at the message's
-    bytes. `on_bad` gets what cannot be taken or read.
+    bytes, which lie in the memory that `make_memory` makes, or else in rcl's. `on_bad` gets what cannot be
+    taken or read.
     """
 
     def __init__(
@@ -46,11 +49,13 @@ class Intake(Waitable):
         rcl: Rcl,
         callback: Callable[[Any], None],
         on_bad: Callable[[MessageError], None],
+        make_memory: MakeMemory | None = None,
     ) -> None:
         super().__init__(node.default_callback_group)
         self._node = node
         self._subscription = subscription
         self._rcl = rcl
+        self._memory = DeviceMemory(make_memory) if make_memory else None
         self._callback = callback
         self._on_bad = on_bad
         # rclpy declares the class as if it were a message.
@@ -84,7 +89,7 @@ class Intake(Waitable):
     def take_data(self) -> Any:
         """Give the next message, None if there is none that can be used."""
         try:
-            data = self._rcl.take(self._subscription)
+            data = self._rcl.take(self._subscription, self._memory)
             return None if data is None else typestore().deserialize_cdr(data.data, self._type)
         except SerdeError as error:
             self._on_bad(MessageError("malformed", f"a message cannot be read: {error}"))

@@ -11,9 +11,8 @@ import ctypes
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from avperception.errors import MessageError
+from avperception.nodes.message_memory import Allocator, ByteArray, MessageMemory, RclMemory
 from avperception.types import UInt8
 
 _OK, _NOTHING_TO_TAKE = 0, 401
@@ -21,25 +20,6 @@ _OK, _NOTHING_TO_TAKE = 0, 401
 
 _ERROR_BYTES = 1024
 """RCUTILS_ERROR_MESSAGE_MAX_LENGTH of rcutils/error_handling.h."""
-
-
-class _Allocator(ctypes.Structure):
-    """rcutils_allocator_t of rcutils/allocator.h, whose functions are only handed on."""
-
-    _fields_ = [
-        (name, ctypes.c_void_p) for name in ("allocate", "deallocate", "reallocate", "zero_allocate", "state")
-    ]
-
-
-class _ByteArray(ctypes.Structure):
-    """rcutils_uint8_array_t of rcutils/types/uint8_array.h, which rcl calls a serialized message."""
-
-    _fields_ = [
-        ("buffer", ctypes.c_void_p),
-        ("buffer_length", ctypes.c_size_t),
-        ("buffer_capacity", ctypes.c_size_t),
-        ("allocator", _Allocator),
-    ]
 
 
 class _ErrorString(ctypes.Structure):
@@ -57,27 +37,28 @@ class Rcl:
         self._take.argtypes = (ctypes.c_void_p,) * 4
         self._publish = rcl.rcl_publish_serialized_message
         self._publish.argtypes = (ctypes.c_void_p,) * 3
-        self._free = rcutils.rcutils_uint8_array_fini
-        self._free.argtypes = (ctypes.c_void_p,)
-        rcutils.rcutils_get_default_allocator.restype = _Allocator
+        free = rcutils.rcutils_uint8_array_fini
+        free.argtypes = (ctypes.c_void_p,)
+        rcutils.rcutils_get_default_allocator.restype = Allocator
         self._allocator = rcutils.rcutils_get_default_allocator()
+        self._memory = RclMemory(self._allocator, free)
         self._error = rcutils.rcutils_get_error_string
         self._error.restype = _ErrorString
         self._reset_error = rcutils.rcutils_reset_error
         self._reset_error.restype = None
 
-    def take(self, subscription: Any) -> UInt8 | None:
+    def take(self, subscription: Any, memory: MessageMemory | None = None) -> UInt8 | None:
         """Take the next message of an rclpy subscription as bytes (N,), None if there is none.
 
-        The memory is rcl's and goes back with the last array that looks at it. Raises MessageError
-        `not_taken`.
+        They lie in rcl's memory without a word. Raises MessageError `not_taken`.
         """
-        message = _ByteArray(None, 0, 0, self._allocator)
+        memory = memory or self._memory
+        message = memory.offer()
         with subscription.handle:
             code = self._take(subscription.handle.pointer, ctypes.byref(message), None, None)
         if code == _OK and message.buffer_length:
-            return np.asarray(_Memory(message, self._free))
-        self._free(ctypes.byref(message))
+            return memory.accept(message)
+        memory.withdraw(message)
         if code in (_OK, _NOTHING_TO_TAKE):
             self._reset_error()
             return None
@@ -85,7 +66,7 @@ class Rcl:
 
     def publish(self, publisher: Any, data: UInt8) -> None:
         """Send a serialized message, contiguous bytes (N,), by an rclpy publisher; raises RuntimeError."""
-        message = _ByteArray(data.ctypes.data, data.size, data.size, self._allocator)
+        message = ByteArray(data.ctypes.data, data.size, data.size, self._allocator)
         with publisher.handle:
             code = self._publish(publisher.handle.pointer, ctypes.byref(message), None)
         if code != _OK:
@@ -95,23 +76,6 @@ class Rcl:
         text = bytes(self._error().text).decode(errors="replace")
         self._reset_error()
         return text
-
-
-class _Memory:
-    """Owns the bytes of one message; arrays made of it hold it."""
-
-    def __init__(self, message: _ByteArray, free: Any) -> None:
-        self._message = message
-        self._free = free
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": (message.buffer_length,),
-            "typestr": "|u1",
-            "data": (message.buffer, True),
-        }
-
-    def __del__(self) -> None:
-        self._free(ctypes.byref(self._message))
 
 
 @cache

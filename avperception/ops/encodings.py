@@ -6,6 +6,7 @@ Names follow `sensor_msgs/image_encodings.hpp`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -94,23 +95,30 @@ def check_image(image: Image) -> None:
     """
     if isinstance(image, JpegImage):
         return
-    pixel_format = PIXEL_FORMATS.get(image.encoding)
-    if pixel_format is None:
-        known = ", ".join(sorted(PIXEL_FORMATS))
-        raise MessageError("unknown_encoding", f"encoding {image.encoding!r} is not one of {known}")
-    size = f"{image.width}x{image.height}"
-    if image.width < 1 or image.height < 1:
-        raise MessageError("zero_size", f"the image is {size}: a side must be 1 or more")
-    is_planar = pixel_format.rows_per_line != 1.0
-    if (pixel_format.even_width and image.width % 2) or (is_planar and image.height % 2):
-        raise MessageError("odd_size", f"{image.encoding} needs even sides, the image is {size}")
-    wanted: tuple[int, ...] = (pixel_format.stored_rows(image.height), image.width)
-    if pixel_format.channels > 1:
-        wanted = (*wanted, pixel_format.channels)
+    wanted, dtype = _stored_form(image.encoding, image.width, image.height)
     data = image.data
-    if data.shape != wanted or data.dtype != pixel_format.dtype:
+    if data.shape != wanted or data.dtype != dtype:
         raise MessageError(
             "wrong_data_size",
-            f"the data of a {image.encoding} image of {size} must be {pixel_format.dtype} of shape {wanted}, "
-            f"not {data.dtype} of {data.shape}",
+            f"the data of a {image.encoding} image of {image.width}x{image.height} must be {dtype} of shape "
+            f"{wanted}, not {data.dtype} of {data.shape}",
         )
+
+
+@lru_cache(maxsize=64)
+def _stored_form(encoding: str, width: int, height: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an image's data; raises MessageError as `check_image` does."""
+    pixel_format = PIXEL_FORMATS.get(encoding)
+    if pixel_format is None:
+        known = ", ".join(sorted(PIXEL_FORMATS))
+        raise MessageError("unknown_encoding", f"encoding {encoding!r} is not one of {known}")
+    size = f"{width}x{height}"
+    if width < 1 or height < 1:
+        raise MessageError("zero_size", f"the image is {size}: a side must be 1 or more")
+    is_planar = pixel_format.rows_per_line != 1.0
+    if (pixel_format.even_width and width % 2) or (is_planar and height % 2):
+        raise MessageError("odd_size", f"{encoding} needs even sides, the image is {size}")
+    wanted: tuple[int, ...] = (pixel_format.stored_rows(height), width)
+    if pixel_format.channels > 1:
+        wanted = (*wanted, pixel_format.channels)
+    return wanted, pixel_format.dtype

@@ -44,6 +44,8 @@ class CameraPipeline:
         device: Device,
     ) -> None:
         self.name = name
+        self.image_memory = device.make_image_memory()
+        """Makes memory for images, which are taken from there without a copy; None where any will do."""
         self._rectification: Rectification | None = None
         self._slots = [
             _FrameSlot(name, detector, segmenter, settings, device) for _ in range(device.frames_at_once)
@@ -75,8 +77,10 @@ class CameraPipeline:
         segment: bool = True,
         camera: CameraModel | None = None,
     ) -> PendingResult:
-        """Begin with an image, once a frame before is done with; it need not be kept after this returns.
+        """Begin with an image, once a frame before is done with.
 
+        Its pixels may be changed after this returns. Only of a read-only array in `image_memory` they must
+        not until the result is there: it is held and read from where it lies.
         Without `segment` the mask and the lane lines are left out and cost nothing. With `camera` the
         networks see the image rectified (`ops.cpu.Rectification`); results are in pixels of the original all
         the same, unlabelled where the rectified one does not show it. On a GPU a change of either captures

@@ -31,6 +31,9 @@ class CpuDevice:
         """Make an array of uint8 that holds one value."""
         return np.full(shape, value, dtype=np.uint8)
 
+    def make_image_memory(self) -> None:
+        """Any memory will do."""
+
     def make_runner(self, work: Work) -> CpuRunner:
         """Make a runner of this work."""
         return CpuRunner(work)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Hashable, Mapping
+from enum import Enum, auto
 from types import ModuleType
 from typing import Any
 
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 
 from avperception.ops.jpeg import JpegImage
 from avperception.pipeline.device.cuda_errors import cuda_errors, import_cupy
-from avperception.pipeline.device.cuda_graph import FrameGraph
+from avperception.pipeline.device.cuda_graph import FrameGraph, ImageLoader
 from avperception.pipeline.device.cuda_jpeg import HOW_TO_INSTALL, JpegDecoder, NvImageCodec, probe
 from avperception.pipeline.device.cuda_sweep import CudaSweepRunner
+from avperception.pipeline.device.cuda_upload import PinnedLoader, PinnedMemory, is_uploadable
 from avperception.pipeline.device.cuda_waiting import Patience, look
 from avperception.pipeline.device.device import Delivery, Work
 from avperception.pipeline.device.sweep import SweepWork
@@ -29,6 +31,17 @@ LONGEST_LOOK_S = 1.0
 
 _capturing = threading.Lock()
 """CUDA forbids to wait for a GPU, as each capture does at its start, while any stream of it is captured."""
+
+
+class Way(Enum):
+    """How an image comes to the GPU."""
+
+    COPIED = auto()
+    """Copied into pinned memory, from where the graph uploads it."""
+    PINNED = auto()
+    """Uploaded from the pinned memory where it lies."""
+    JPEG = auto()
+    """Decoded on the GPU where nvImageCodec is there, or else by OpenCV and copied."""
 
 
 class CudaDevice:
@@ -71,6 +84,10 @@ class CudaDevice:
         """Make an array of uint8 in GPU memory that holds one value."""
         return import_cupy().full(shape, value, dtype="uint8")
 
+    def make_image_memory(self) -> PinnedMemory:
+        """Give what makes pinned memory, from which an image is uploaded without a copy."""
+        return PinnedMemory()
+
     def make_runner(self, work: Work) -> CudaRunner:
         """Make a runner of this work, with streams and buffers of its own."""
         return CudaRunner(work, self)
@@ -93,30 +110,34 @@ class CudaRunner:
         self._launched_s = 0.0
         self._layout: Hashable = None
         self.graph: FrameGraph | None = None
-        self._pending: tuple[Delivery, dict[str, NDArray[Any]], int] | None = None
+        self._pending: tuple[Delivery, dict[str, NDArray[Any]], int, Image] | None = None
         self._jpeg_decoder: JpegDecoder | None = None
         self.captures = 0
 
     def launch(self, image: Image, layout: Hashable, deliver: Delivery) -> None:
-        """Copy the image into pinned memory and launch the graph; captures it anew for a new layout."""
+        """Copy the image into pinned memory and launch the graph; captures it anew for a new layout.
+
+        An image that lies there already is not copied: it is uploaded from where it lies.
+        """
         started_ns = time.perf_counter_ns()
-        layout = (isinstance(image, JpegImage), layout)
         with cuda_errors(self._cupy):
-            if self.graph is None or layout != self._layout:
+            way = self._way_of(image)
+            if self.graph is None or (way, layout) != self._layout:
                 if isinstance(image, JpegImage):
                     image.decode()  # a damaged image's size must not cost the graph of the sound ones
-                self._capture(image, layout)
+                self._capture(image, way, layout)
             assert self.graph is not None
             results = self.graph.launch(image)
             self._done.record(self._stream)
             self._launched_s = time.perf_counter()
-        self._pending = (deliver, results, started_ns)
+        self._pending = (deliver, results, started_ns, image)
 
     def wait(self) -> Mapping[str, float]:
         """Wait without holding Python's lock, and deliver what is there."""
         if self._pending is None or self.graph is None:
             return {}
-        (deliver, results, started_ns), self._pending = self._pending, None
+        # The image may be under way to the GPU until the frame has ended.
+        (deliver, results, started_ns, _image), self._pending = self._pending, None
         graph, wait = self.graph, Stopwatch()
         with cuda_errors(self._cupy):
             try:
@@ -143,20 +164,27 @@ class CudaRunner:
         self._whole.wait(self._launched_s, lambda: look(graph.has_ended, LONGEST_LOOK_S))
         self._done.synchronize()
 
-    def _capture(self, image: Image, layout: Hashable) -> None:
+    def _way_of(self, image: Image) -> Way:
+        if isinstance(image, JpegImage):
+            return Way.JPEG
+        return Way.PINNED if is_uploadable(self._cupy, image) else Way.COPIED
+
+    def _capture(self, image: Image, way: Way, layout: Hashable) -> None:
         ops, work, stream = self._device.ops, self._work, self._stream
         with _capturing:
             # The old graph goes first: frames of ever new sizes must not pile up in memory.
             self.graph, self._layout = None, None
-            graph = FrameGraph(self._cupy, ops, work, image, stream, self._decoder_of(image))
+            graph = FrameGraph(self._cupy, ops, work, image, stream, self._loader(way))
             graph.prepare(capture=self._device.graphs, mapped=self._device.mapped)
-        self.graph, self._layout = graph, layout
+        self.graph, self._layout = graph, (way, layout)
         self._whole, self._early = Patience(), Patience()
         self.captures += 1
 
-    def _decoder_of(self, image: Image) -> JpegDecoder | None:
-        """What decodes an image on this runner's stream, if it is a JPEG and nvImageCodec is there."""
-        if not isinstance(image, JpegImage):
+    def _loader(self, way: Way) -> ImageLoader | None:
+        """What brings images to the GPU on this runner's stream, if they are not to be copied."""
+        if way is Way.PINNED:
+            return PinnedLoader(self._cupy, self._stream)
+        if way is Way.COPIED:
             return None
         found = probe()
         if self._jpeg_decoder is None and isinstance(found, NvImageCodec):

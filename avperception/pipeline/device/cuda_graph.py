@@ -6,18 +6,19 @@ import time
 from dataclasses import replace
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avperception.ops.encodings import PIXEL_FORMATS
 from avperception.ops.jpeg import JpegImage
 from avperception.pipeline.device.cuda_frame import Branches, CudaFrame
-from avperception.pipeline.device.cuda_jpeg import JpegDecoder, JpegTarget
+from avperception.pipeline.device.cuda_upload import UploadTarget
 from avperception.pipeline.device.device import Work
 from avperception.pipeline.device.graph_memory import GraphMemory, Inbox
-from avperception.types import Array, Image, UInt8, without_pixels
+from avperception.pipeline.device.host_results import HostResults
+from avperception.pipeline.device.stored import stored_bytes, stored_shape
+from avperception.types import Array, Image, without_pixels
 
 HEADER_BYTES = 256
 """In front of the pixels: where on the host each result of this frame goes, as addresses of 8 bytes.
@@ -37,11 +38,34 @@ ENQUEUED_WITHIN_MS = 15.0
 """Within this the host puts a frame on the streams stage by stage; the GPU waits, not to time Python."""
 
 
+class ImageTarget(Protocol):
+    """Memory of the GPU that images are brought to."""
+
+    def put(self, image: Image) -> str:
+        """Put on the stream what brings an image, which is held until then; gives the step's name.
+
+        Raises MessageError `undecodable`.
+        """
+        ...
+
+
+class ImageLoader(Protocol):
+    """Brings images to the GPU in front of a graph's launch, without the copy to pinned memory."""
+
+    def form(self, image: Image) -> Image:
+        """Give what an image is on the GPU; its `data` is empty."""
+        ...
+
+    def target(self, pixels: Array, form: Image) -> ImageTarget:
+        """Bring images of this form into an array of bytes in GPU memory (rows, bytes of a row)."""
+        ...
+
+
 class FrameGraph:
     """Upload, work and delivery of frames of one layout, captured once and launched for each.
 
-    With a `decoder` the images are JPEGs, decoded into GPU memory in front of each launch: what is uploaded
-    is the header alone.
+    With a `loader` that brings the images to GPU memory in front of each launch; what the graph itself
+    uploads is then the header alone.
     """
 
     def __init__(
@@ -51,7 +75,7 @@ class FrameGraph:
         work: Work,
         image: Image,
         stream: Any,
-        decoder: JpegDecoder | None = None,
+        loader: ImageLoader | None = None,
     ) -> None:
         self._cupy = cupy
         self._ops = ops
@@ -63,13 +87,14 @@ class FrameGraph:
         self.memory = GraphMemory(cupy, stream)
         self._inbox: Inbox | None = None
         self._arrivals: Inbox | None = None
-        self._decoder = decoder
-        self._template = without_pixels(image) if decoder is None else decoder.form(image)
+        self._loader = loader
+        self._template = without_pixels(image) if loader is None else loader.form(image)
         self._shape = stored_shape(self._template)
         self._rows: NDArray[np.int64] | None = None
         self._places: Array = None
         self._image: Array = None
-        self._target: JpegTarget | None = None
+        self._target: ImageTarget | None = None
+        self._results: HostResults | None = None
         self._host_ms: dict[str, float] = {}
         self._again: dict[str, NDArray[Any]] = {}
         self._mapped = False
@@ -87,51 +112,53 @@ class FrameGraph:
             self._allocate(self._shape[0])
             self._enqueue(deliver=False, timed=False)
             self.stream.synchronize()
-            if self._decoder is None:
+            if self._loader is None:
                 self._leave_out_rows()
             if capture:
                 self._graph = self.memory.capture(partial(self._enqueue, deliver=True, timed=False))
 
     def launch(self, image: Image) -> dict[str, NDArray[Any]]:
-        """Put one frame on the stream; gives the host arrays that will hold its results."""
-        cupy = self._cupy
-        cupy.cuda.nvtx.RangePush("copy to pinned memory" if self._decoder is None else "decode")
-        try:
+        """Put one frame on the stream; gives the host arrays that will hold its results.
+
+        An image that a loader brings must be held until they are there.
+        """
+        is_captured = self._graph is not None
+        if is_captured or not isinstance(self._target, UploadTarget):
             self.copy(image)
-        finally:
-            cupy.cuda.nvtx.RangePop()
         results = self._host_arrays()
         assert self._arrivals is not None
         self._arrivals.host[:] = 0
-        if self._graph is not None:
+        if is_captured:
             start_ns = time.perf_counter_ns()
             self._graph.launch(self.stream)
             self._host_ms["launch"] = _ms_since(start_ns)
         else:
             with self.memory.working():
-                self._enqueue(deliver=True, timed=True)
+                self._enqueue(deliver=True, timed=True, image=image)
         return results
 
     def copy(self, image: Image) -> None:
-        """Copy an image into the pinned memory that is uploaded next, or put its decoding on the stream.
+        """Copy an image into the pinned memory that is uploaded next, or put what brings it on the stream.
 
         Raises MessageError `undecodable`.
         """
-        start_ns = time.perf_counter_ns()
-        is_on_gpu = False
-        if self._target is None:
-            self._copy_rows(stored_bytes(image, self._shape))
-        elif isinstance(image, JpegImage):
-            is_on_gpu = self._target.put(image)
-        stage = "copy"
-        if isinstance(image, JpegImage):
-            stage = "decode" if is_on_gpu else "decode_on_host"
+        nvtx, start_ns = self._cupy.cuda.nvtx, time.perf_counter_ns()
+        nvtx.RangePush("copy to pinned memory" if self._target is None else "load")
+        try:
+            stage = self._target.put(image) if self._target else self._copy_rows(image)
+        finally:
+            nvtx.RangePop()
         self._host_ms = {stage: _ms_since(start_ns)}
 
-    def relaunch(self) -> None:
-        """Put the last image's frame on the stream once more, its results into memory kept for that."""
+    def relaunch(self, image: Image) -> None:
+        """Put a frame on the stream once more, its results into memory kept for that.
+
+        Its image is the last one if that was copied; one that a loader brings is brought again.
+        """
         if not self._again:
             self._again = self._host_arrays()
+        if self._target:
+            self._target.put(image)
         self._graph.launch(self.stream)
 
     @property
@@ -155,7 +182,8 @@ class FrameGraph:
     def upload_bytes(self) -> int:
         """What a frame brings to the GPU."""
         assert self._inbox is not None
-        return HEADER_BYTES if self._mapped else len(self._inbox.host)
+        by_itself = self._image.nbytes if isinstance(self._target, UploadTarget) else 0
+        return by_itself + (HEADER_BYTES if self._mapped else len(self._inbox.host))
 
     @property
     def result_bytes(self) -> int:
@@ -167,20 +195,25 @@ class FrameGraph:
         on_gpu = self._frame.stage_ms() if self._frame and self._graph is None else {}
         return {**self._host_ms, **on_gpu}
 
-    def _enqueue(self, *, deliver: bool, timed: bool) -> None:
-        """Put upload, work and, if wanted, the way back on the stream."""
+    def _enqueue(self, *, deliver: bool, timed: bool, image: Image | None = None) -> None:
+        """Put upload, work and, if wanted, the way back on the stream.
+
+        The upload of an `image` in pinned memory is put there too, to be timed; a graph has it in front.
+        """
         assert self._inbox is not None
         self._branches.restart()
         addresses = self._inbox.device[:HEADER_BYTES].view(np.uint64) if deliver else None
-        image = replace(self._template, data=self._image)
+        on_gpu = replace(self._template, data=self._image)
         if self._places is not None:
-            image = self._ops.PartialImage(**{**vars(image), "places": self._places})
+            on_gpu = self._ops.PartialImage(**{**vars(on_gpu), "places": self._places})
         arrivals = self._arrivals.device if self._arrivals else None
-        frame = CudaFrame(self._cupy, self._ops, image, self._branches, addresses, arrivals, timed)
+        frame = CudaFrame(self._cupy, self._ops, on_gpu, self._branches, addresses, arrivals, timed)
         if timed:
             self._ops.hold(ENQUEUED_WITHIN_MS)
         with frame.stage("upload"):
             self._inbox.upload(self.stream)
+            if image is not None and isinstance(self._target, UploadTarget):
+                self._target.put(image)
         self._work(frame)
         if deliver:
             self._ops.announce(arrivals, END)
@@ -188,15 +221,15 @@ class FrameGraph:
 
     def _allocate(self, rows: int) -> None:
         """Memory on both sides for the addresses of the results and so many rows of the image."""
-        size = HEADER_BYTES + (rows * self._shape[1] if self._decoder is None else 0)
+        size = HEADER_BYTES + (rows * self._shape[1] if self._loader is None else 0)
         self._inbox = self.memory.inbox(size, mapped=self._mapped)
         self._addresses = self._inbox.host[:HEADER_BYTES].view(np.uint64)
         self._pixels = self._inbox.host[HEADER_BYTES:].reshape(-1, self._shape[1])
-        if self._decoder is None:
+        if self._loader is None:
             self._image = self._inbox.device[HEADER_BYTES:].reshape(self._pixels.shape)
         else:
             self._image = self._cupy.zeros(self._shape, np.uint8)
-            self._target = self._decoder.target(self._image, self._template)
+            self._target = self._loader.target(self._image, self._template)
 
     def _leave_out_rows(self) -> None:
         """Bring only those rows to the GPU from now on that the work has read, if that is worth it."""
@@ -209,55 +242,21 @@ class FrameGraph:
         self._places = self._cupy.asarray(places, dtype=np.int32)
         self._allocate(len(rows))
 
-    def _copy_rows(self, rows: UInt8) -> None:
+    def _copy_rows(self, image: Image) -> str:
+        rows = stored_bytes(image, self._shape)
         if self._rows is None:
             np.copyto(self._pixels, rows)
         else:
             np.take(rows, self._rows, axis=0, out=self._pixels, mode="clip")
+        return "decode_on_host" if isinstance(image, JpegImage) else "copy"
 
     def _host_arrays(self) -> dict[str, NDArray[Any]]:
         """Memory for the results of the next launch, their addresses noted for the GPU."""
-        assert self._frame is not None
-        return {
-            name: self._host_array(array, index)
-            for index, (name, array) in enumerate(self._frame.results.items())
-        }
-
-    def _host_array(self, array: Array, index: int) -> NDArray[Any]:
-        """Pinned memory for one result, from a pool to which it returns when nobody holds the array."""
-        block = HostBlock(self.memory.pinned_pool, array)
-        self._addresses[index] = block.address
-        return np.asarray(block)
+        if self._results is None:
+            assert self._frame is not None
+            self._results = HostResults(self.memory.pinned_pool, self._frame.results)
+        return self._results.make(self._addresses)
 
 
 def _ms_since(start_ns: int) -> float:
     return (time.perf_counter_ns() - start_ns) / 1e6
-
-
-class HostBlock:
-    """Pinned memory for an array's values; arrays made of it hold it, and its pool.
-
-    A block of CuPy 13 is freed with its pool, held or not, while a result may outlive graph and camera.
-    """
-
-    def __init__(self, pool: Any, array: Array) -> None:
-        self._pool = pool
-        self._memory = pool.malloc(array.nbytes)
-        self.address = int(self._memory.ptr)
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": array.shape,
-            "typestr": array.dtype.str,
-            "data": (self.address, False),
-        }
-
-
-def stored_shape(image: Image) -> tuple[int, int]:
-    """Rows, and bytes a row, that an image takes in memory without padding."""
-    pixel_format = PIXEL_FORMATS[image.encoding]
-    return pixel_format.stored_rows(image.height), image.width * pixel_format.bytes_per_column
-
-
-def stored_bytes(image: Image, shape: tuple[int, int]) -> UInt8:
-    """View an image's memory as bytes (rows, bytes of a row); rows may lie apart."""
-    return image.data.view(np.uint8).reshape(shape)

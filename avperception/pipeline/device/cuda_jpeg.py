@@ -135,18 +135,18 @@ class JpegTarget:
             apply_exif_orientation=False, color_spec=module.GRAY if channels == 1 else module.SRGB
         )
 
-    def put(self, image: JpegImage) -> bool:
-        """Put the decoding of an image on the stream, by OpenCV if it must be; tell whether the GPU does it.
+    def put(self, image: Image) -> str:
+        """Put the decoding of an image on the stream, by OpenCV if it must be; gives the step's name.
 
         Raises MessageError `undecodable`.
         """
-        if self.decode(image):
-            return True
+        if isinstance(image, JpegImage) and self.decode(image):
+            return "decode"
         pixels = image.data
         if pixels.ndim == 3:
             pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
         self._pixels.set(pixels.reshape(self._pixels.shape), stream=self._decoder.stream)
-        return False
+        return "decode_on_host"
 
     def decode(self, image: JpegImage) -> bool:
         """Put the decoding of an image on the stream; false where nvImageCodec cannot.

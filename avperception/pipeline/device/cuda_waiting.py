@@ -8,14 +8,20 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-ASLEEP = 0.85
+ASLEEP = 0.93
 """The part of the usual time that a thread which waits sleeps through."""
+
+AWAKE_S = 60e-6
+"""It is awake for no less than this: two looks or three, and it knows how long it took."""
 
 SHORTEST_SLEEP_S = 100e-6
 """Below this a sleep costs more than it saves."""
 
 AT_ONCE_S = 30e-6
 """What is waited for no longer than this was there before."""
+
+SOONER = 0.85
+"""By this the usual time shrinks when what is waited for was there after the sleep."""
 
 LOOK_PERIOD_S = 20e-6
 """Between two looks; to fall asleep and to wake up takes some more."""
@@ -48,14 +54,15 @@ class Patience:
         if end_s - awake_s > AT_ONCE_S:
             # Downward at once, upward slowly: one late frame must not make the next ones late.
             self._typical_s = min(took_s, 1.1 * self._typical_s) if self._typical_s else took_s
-        elif has_slept:
-            self._typical_s = 0.0  # it has become faster: the next is waited for awake, and timed
+        elif has_slept:  # it has become faster, nobody knows by how much: the next is waited for sooner
+            self._typical_s *= SOONER
         else:  # who comes late does not know how long it took, but that it took no longer
             self._typical_s = min(self._typical_s, took_s)
 
     def _sleep(self, begun_s: float) -> bool:
         """Sleep for the better part of the usual time, if that is worth it."""
-        remaining_s = ASLEEP * self._typical_s - (time.perf_counter() - begun_s)
+        asleep_s = min(ASLEEP * self._typical_s, self._typical_s - AWAKE_S)
+        remaining_s = asleep_s - (time.perf_counter() - begun_s)
         if remaining_s <= SHORTEST_SLEEP_S:
             return False
         time.sleep(remaining_s)

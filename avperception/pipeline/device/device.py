@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 
 from avperception.engines.engine import ExecutionContext
 from avperception.pipeline.device.sweep import SweepRunner, SweepWork
-from avperception.types import Array, Image
+from avperception.types import Array, Image, UInt8
 
 Delivery = Callable[[str, NDArray[Any]], None]
 """Called with the name of a result and the result, an array on the host, as soon as it is there."""
+
+
+MakeMemory = Callable[[int], UInt8]
+"""Makes an array of so many bytes (size,), to be written by the host."""
 
 
 class Frame(Protocol):
@@ -69,7 +73,7 @@ class FrameRunner(Protocol):
     """How often the work was captured: once for each layout of image that came after another."""
 
     def launch(self, image: Image, layout: Hashable, deliver: Delivery) -> None:
-        """Begin with an image and return when it need not be kept any more.
+        """Begin with an image and return when it may be changed; what is read-only may be held until the end.
 
         Work that depends on more of the image than `layout` says is wrong. Raises MessageError for an
         image that cannot be used and EngineError when a network fails.
@@ -104,6 +108,13 @@ class Device(Protocol):
 
     def full(self, shape: tuple[int, ...], value: int) -> Array:
         """Make an array of uint8 that holds one value."""
+        ...
+
+    def make_image_memory(self) -> MakeMemory | None:
+        """Give what makes memory on the host from which images come onto the device without a copy.
+
+        For one thread; None where any memory will do. A read-only array in it is not copied.
+        """
         ...
 
     def make_runner(self, work: Work) -> FrameRunner:

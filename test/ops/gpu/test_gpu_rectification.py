@@ -8,7 +8,7 @@ from pixels import BAYER, COLOUR, GREY, encoded
 
 from avperception.ops import cpu
 from avperception.ops.placement import Placement, letterbox, stretch
-from avperception.pipeline.device.cuda_graph import stored_bytes, stored_shape
+from avperception.pipeline.device.stored import stored_bytes, stored_shape
 from avperception.types import CameraModel, Image
 
 GAIN = np.array([1 / 58.395, 0.017, 1.0], np.float32)
