@@ -50,10 +50,12 @@ class Image:
     frame_id: str
 
 
+_NO_PIXELS = np.zeros(0, np.uint8)
+
+
 def without_pixels(image: Image) -> Image:
     """Give what an image's header says, its `data` empty."""
-    empty = np.zeros(0, np.uint8)
-    return Image(empty, image.encoding, image.width, image.height, image.stamp_ns, image.frame_id)
+    return Image(_NO_PIXELS, image.encoding, image.width, image.height, image.stamp_ns, image.frame_id)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def _launched_hz(pipelines: Sequence[CameraPipeline], subject: Subject, slots: i
     def launch() -> None:
         for _ in range(subject.options.frames):
             for graph in graphs:
-                graph.relaunch(subject.images[0])
+                graph.relaunch()
         import_cupy().cuda.Device().synchronize()
 
     return rate_hz(subject.options.frames * len(graphs), launch)

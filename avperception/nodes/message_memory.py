@@ -119,23 +119,27 @@ class DeviceMemory:
     def withdraw(self, message: ByteArray) -> None:
         """Keep it for the next message."""
 
-    def _allocate(self, size: int, state: object = None) -> int:
-        block = self._make(size)
+    def _allocate(self, size: int, state: object = None) -> int | None:
+        try:
+            block = self._make(size)
+        except MemoryError:
+            return None  # which rcl tells of
         address: int = block.ctypes.data
         self._blocks[address] = block
         return address
 
-    def _zero_allocate(self, count: int, size: int, state: object = None) -> int:
+    def _zero_allocate(self, count: int, size: int, state: object = None) -> int | None:
         address = self._allocate(count * size)
-        self._blocks[address][:] = 0
+        if address:
+            self._blocks[address][:] = 0
         return address
 
-    def _reallocate(self, address: int | None, size: int, state: object = None) -> int:
-        block = self._blocks.pop(address, None) if address else None
+    def _reallocate(self, address: int | None, size: int, state: object = None) -> int | None:
         new = self._allocate(size)
-        if block is not None:
-            kept = min(size, len(block))
-            self._blocks[new][:kept] = block[:kept]
+        if new and address:
+            old = self._blocks.pop(address)
+            kept = min(size, len(old))
+            self._blocks[new][:kept] = old[:kept]
         return new
 
     def _deallocate(self, address: int | None, state: object = None) -> None:

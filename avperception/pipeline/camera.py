@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -134,9 +134,10 @@ class PendingResult:
     def result(self) -> CameraResult:
         """Wait for the result, once; raises EngineError when the device failed."""
         try:
-            return self._slot.wait()
-        finally:
+            make_result = self._slot.wait()
+        finally:  # the next image can begin while this result is made
             self._free.put(self._slot)
+        return make_result()
 
 
 class _FrameSlot:
@@ -187,23 +188,35 @@ class _FrameSlot:
         settings = (self._settings.score_threshold, self._settings.nms_threshold, segment, rectification)
         self.runner.launch(image, (image.encoding, image.width, image.height, *settings), take)
 
-    def wait(self) -> CameraResult:
-        """Give the result of the image, once it is there."""
+    def wait(self) -> Callable[[], CameraResult]:
+        """Wait until the device is done with the image; what is given makes the result."""
         stage_ms = dict(self.runner.wait())
-        image, delivered = self._image, self._delivered
-        assert image is not None
+        assert self._image is not None
+        return partial(
+            self._result, self._image, self._detections, self._delivered, stage_ms, self._started_ns
+        )
+
+    def _result(
+        self,
+        image: Image,
+        detections: Detections2D,
+        delivered: Mapping[str, NDArray[Any]],
+        stage_ms: dict[str, float],
+        started_ns: int,
+    ) -> CameraResult:
         lanes = delivered.get(Segmenter.lanes_result)
-        stage_ms["camera"] = (time.perf_counter_ns() - self._started_ns) / 1e6
+        lines = () if lanes is None else unpack_lanes(lanes)
+        stage_ms["camera"] = (time.perf_counter_ns() - started_ns) / 1e6
         return CameraResult(
             camera=self._name,
             stamp_ns=image.stamp_ns,
             frame_id=image.frame_id,
             width=image.width,
             height=image.height,
-            detections=self._detections,
+            detections=detections,
             segmentation=delivered.get(Segmenter.result),
             segmentation_classes=self._segmenter.classes if self._segmenter else (),
-            lanes=() if lanes is None else unpack_lanes(lanes),
+            lanes=lines,
             stage_ms=stage_ms,
         )
 

@@ -4,58 +4,18 @@ from __future__ import annotations
 
 import gc
 import resource
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from line import Line, picture
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
-from avperception.errors import MessageError
 from avperception.nodes.conversions.images import serialized_image
-from avperception.nodes.intake import Intake, LeftAlone
 from avperception.nodes.serialized import Rcl, load_rcl
-
-RELIABLE = QoSProfile(depth=10)
-
-
-class Line:
-    """A publisher and an intake of one topic."""
-
-    def __init__(self, node: Node, rcl: Rcl, message_type: type[Any]) -> None:
-        self.taken: list[Any] = []
-        self.bad: list[MessageError] = []
-        self.node = node
-        self.is_closed = False
-        self.publisher = node.create_publisher(message_type, "line", RELIABLE)
-        self.subscription = node.create_subscription(
-            message_type, "line", lambda message: pytest.fail("rclpy took it"), RELIABLE,
-            callback_group=LeftAlone(),
-        )  # fmt: skip
-        self.intake = Intake(node, self.subscription, rcl, self.taken.append, self.bad.append)
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(node)
-
-    def spin(self, until: Callable[[], bool], timeout_s: float = 20.0) -> None:
-        end_s = time.monotonic() + timeout_s
-        while not until() and time.monotonic() < end_s:
-            self._executor.spin_once(timeout_sec=0.05)
-        assert until()
-
-    def close(self) -> None:
-        """End it, once."""
-        if self.is_closed:
-            return
-        self.is_closed = True
-        self.intake.destroy()
-        self.node.destroy_subscription(self.subscription)
-        self._executor.shutdown()
 
 
 @pytest.fixture
@@ -81,14 +41,6 @@ def line(rcl: Rcl) -> Iterator[Callable[[type[Any]], Line]]:
         one.close()
     node.destroy_node()
     rclpy.shutdown()
-
-
-def picture(seed: int, height: int = 40, width: int = 60) -> Image:
-    message = Image(height=height, width=width, step=3 * width, encoding="rgb8")
-    message.header.frame_id = "front"
-    message.header.stamp.sec, message.header.stamp.nanosec = seed, 5
-    message.data = np.random.default_rng(seed).integers(0, 256, 3 * height * width, np.uint8).tobytes()
-    return message
 
 
 def test_images_come_as_they_were_sent(line: Callable[[type[Any]], Line]) -> None:

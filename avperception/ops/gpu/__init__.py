@@ -16,7 +16,7 @@ from avperception.ops.gpu.images import PartialImage, preprocess
 from avperception.ops.gpu.labels import argmax_labels, distort_labels, labels_to_image
 from avperception.ops.gpu.lanes import trace_lanes
 from avperception.ops.gpu.lenses import project_points
-from avperception.ops.gpu.module import announce, deliver, hold
+from avperception.ops.gpu.module import announce, deliver, fetch_rows, hold
 from avperception.ops.gpu.points import (
     ground_height,
     selected_rows,
@@ -32,6 +32,7 @@ __all__ = [
     "decode_yolox",
     "deliver",
     "distort_labels",
+    "fetch_rows",
     "ground_height",
     "hold",
     "labels_to_image",

@@ -18,6 +18,10 @@ OPTIONS = ("--std=c++17", "--generate-line-info")
 DELIVERY_BLOCKS = 64
 DELIVERY_THREADS = 512
 
+FETCH_BLOCKS = 64
+FETCH_THREADS = 512
+"""Enough reads under way to fill the bus, and most of the GPU left to what else runs."""
+
 
 @cache
 def kernel(file: str, name: str) -> Any:
@@ -67,6 +71,27 @@ def deliver(array: Array, addresses: Array, index: int) -> None:
         addresses,
         index,
         np.int64(array.nbytes),
+    )
+
+
+def fetch_rows(source: Array, rows: Array, target: Array) -> None:
+    """Read rows of an image from pinned host memory into `target` (N, bytes of a row).
+
+    `source` (2,) uint64 has the address of the first row and the bytes from one row to the next, `rows` (N,)
+    int32 which ones are read.
+    """
+    count, row_bytes = target.shape
+    grid = min(FETCH_BLOCKS, blocks(target.nbytes, 16 * FETCH_THREADS))
+    launch(
+        "fetch",
+        "fetch_rows",
+        (max(grid, 1),),
+        (FETCH_THREADS,),
+        source,
+        rows,
+        np.int64(count),
+        np.int64(row_bytes),
+        target,
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Hashable, Mapping
-from enum import Enum, auto
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from avperception.ops.jpeg import JpegImage
 from avperception.pipeline.device.cuda_errors import cuda_errors, import_cupy
-from avperception.pipeline.device.cuda_graph import FrameGraph, ImageLoader
+from avperception.pipeline.device.cuda_graph import FrameGraph
 from avperception.pipeline.device.cuda_jpeg import HOW_TO_INSTALL, JpegDecoder, NvImageCodec, probe
 from avperception.pipeline.device.cuda_sweep import CudaSweepRunner
-from avperception.pipeline.device.cuda_upload import PinnedLoader, PinnedMemory, is_uploadable
-from avperception.pipeline.device.cuda_waiting import Patience, look
+from avperception.pipeline.device.cuda_waiting import Patience
 from avperception.pipeline.device.device import Delivery, Work
+from avperception.pipeline.device.pinned import PinnedMemory, PinnedRows, pinned_rows
 from avperception.pipeline.device.sweep import SweepWork
-from avperception.pipeline.stopwatch import Stopwatch
 from avperception.types import Array, Image
 
 FRAMES_AT_ONCE = 2
@@ -31,17 +30,6 @@ LONGEST_LOOK_S = 1.0
 
 _capturing = threading.Lock()
 """CUDA forbids to wait for a GPU, as each capture does at its start, while any stream of it is captured."""
-
-
-class Way(Enum):
-    """How an image comes to the GPU."""
-
-    COPIED = auto()
-    """Copied into pinned memory, from where the graph uploads it."""
-    PINNED = auto()
-    """Uploaded from the pinned memory where it lies."""
-    JPEG = auto()
-    """Decoded on the GPU where nvImageCodec is there, or else by OpenCV and copied."""
 
 
 class CudaDevice:
@@ -85,7 +73,7 @@ class CudaDevice:
         return import_cupy().full(shape, value, dtype="uint8")
 
     def make_image_memory(self) -> PinnedMemory:
-        """Give what makes pinned memory, from which an image is uploaded without a copy."""
+        """Give what makes pinned memory, where the GPU reads an image itself."""
         return PinnedMemory()
 
     def make_runner(self, work: Work) -> CudaRunner:
@@ -105,7 +93,6 @@ class CudaRunner:
         self._work = work
         self._device = device
         self._stream = self._cupy.cuda.Stream(non_blocking=True)
-        self._done = self._cupy.cuda.Event(disable_timing=True)
         self._whole, self._early = Patience(), Patience()
         self._launched_s = 0.0
         self._layout: Hashable = None
@@ -117,18 +104,18 @@ class CudaRunner:
     def launch(self, image: Image, layout: Hashable, deliver: Delivery) -> None:
         """Copy the image into pinned memory and launch the graph; captures it anew for a new layout.
 
-        An image that lies there already is not copied: it is uploaded from where it lies.
+        An image that lies there already is not copied: the GPU reads it where it lies.
         """
         started_ns = time.perf_counter_ns()
+        pinned = pinned_rows(image)
+        layout = (isinstance(image, JpegImage), pinned is not None, layout)
         with cuda_errors(self._cupy):
-            way = self._way_of(image)
-            if self.graph is None or (way, layout) != self._layout:
+            if self.graph is None or layout != self._layout:
                 if isinstance(image, JpegImage):
                     image.decode()  # a damaged image's size must not cost the graph of the sound ones
-                self._capture(image, way, layout)
+                self._capture(image, pinned, layout)
             assert self.graph is not None
-            results = self.graph.launch(image)
-            self._done.record(self._stream)
+            results = self.graph.launch(image, pinned)
             self._launched_s = time.perf_counter()
         self._pending = (deliver, results, started_ns, image)
 
@@ -136,55 +123,46 @@ class CudaRunner:
         """Wait without holding Python's lock, and deliver what is there."""
         if self._pending is None or self.graph is None:
             return {}
-        # The image may be under way to the GPU until the frame has ended.
+        # The GPU may read the image until the frame has ended.
         (deliver, results, started_ns, _image), self._pending = self._pending, None
-        graph, wait = self.graph, Stopwatch()
+        graph, waited_ms = self.graph, 0.0
         with cuda_errors(self._cupy):
             try:
                 for name in graph.early_results:
-                    with wait.stage("wait"):
-                        self._await_arrival(graph, name)
+                    waited_ms += self._await(partial(graph.has_arrived, name), self._early)
                     deliver(name, results.pop(name))
             finally:  # nothing of this frame may run any more when the next one begins
-                with wait.stage("wait"):
-                    self._await_end(graph)
-            stage_ms = {**graph.stage_ms(), **wait.stage_ms}
-        stage_ms["gpu"] = (time.perf_counter_ns() - started_ns) / 1e6
+                waited_ms += self._await(graph.has_ended, self._whole)
+            gpu_ms = (time.perf_counter_ns() - started_ns) / 1e6
+            stage_ms = {**graph.stage_ms(), "wait": waited_ms, "gpu": gpu_ms}
         for name, result in results.items():
             deliver(name, result)
         return stage_ms
 
-    def _await_arrival(self, graph: FrameGraph, name: str) -> None:
-        self._early.wait(self._launched_s, lambda: look(lambda: graph.has_arrived(name), LONGEST_LOOK_S))
-        if not graph.has_arrived(name):
-            self._done.synchronize()  # a GPU that is lost announces nothing: this raises
-
-    def _await_end(self, graph: FrameGraph) -> None:
+    def _await(self, has_come: Callable[[], bool], patience: Patience) -> float:
+        """Wait until the GPU has announced something; gives the milliseconds that took."""
+        start_s = time.perf_counter()
         # To look at a flag now and then takes a third of the processor time that CUDA's own wait spins away.
-        self._whole.wait(self._launched_s, lambda: look(graph.has_ended, LONGEST_LOOK_S))
-        self._done.synchronize()
+        patience.wait(self._launched_s, has_come, LONGEST_LOOK_S)
+        if not has_come():
+            self._stream.synchronize()  # a GPU that is lost announces nothing: this raises
+        return 1e3 * (time.perf_counter() - start_s)
 
-    def _way_of(self, image: Image) -> Way:
-        if isinstance(image, JpegImage):
-            return Way.JPEG
-        return Way.PINNED if is_uploadable(self._cupy, image) else Way.COPIED
-
-    def _capture(self, image: Image, way: Way, layout: Hashable) -> None:
+    def _capture(self, image: Image, pinned: PinnedRows | None, layout: Hashable) -> None:
         ops, work, stream = self._device.ops, self._work, self._stream
+        decoder, in_place = self._decoder_of(image), pinned is not None
         with _capturing:
             # The old graph goes first: frames of ever new sizes must not pile up in memory.
             self.graph, self._layout = None, None
-            graph = FrameGraph(self._cupy, ops, work, image, stream, self._loader(way))
-            graph.prepare(capture=self._device.graphs, mapped=self._device.mapped)
-        self.graph, self._layout = graph, (way, layout)
+            graph = FrameGraph(self._cupy, ops, work, image, stream, decoder, in_place=in_place)
+            graph.prepare(capture=self._device.graphs, mapped=self._device.mapped, pinned=pinned)
+        self.graph, self._layout = graph, layout
         self._whole, self._early = Patience(), Patience()
         self.captures += 1
 
-    def _loader(self, way: Way) -> ImageLoader | None:
-        """What brings images to the GPU on this runner's stream, if they are not to be copied."""
-        if way is Way.PINNED:
-            return PinnedLoader(self._cupy, self._stream)
-        if way is Way.COPIED:
+    def _decoder_of(self, image: Image) -> JpegDecoder | None:
+        """What decodes an image on this runner's stream, if it is a JPEG and nvImageCodec is there."""
+        if not isinstance(image, JpegImage):
             return None
         found = probe()
         if self._jpeg_decoder is None and isinstance(found, NvImageCodec):

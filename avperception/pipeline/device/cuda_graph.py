@@ -6,27 +6,31 @@ import time
 from dataclasses import replace
 from functools import partial
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avperception.ops.jpeg import JpegImage
 from avperception.pipeline.device.cuda_frame import Branches, CudaFrame
-from avperception.pipeline.device.cuda_upload import UploadTarget
+from avperception.pipeline.device.cuda_jpeg import JpegDecoder, JpegTarget
 from avperception.pipeline.device.device import Work
 from avperception.pipeline.device.graph_memory import GraphMemory, Inbox
 from avperception.pipeline.device.host_results import HostResults
+from avperception.pipeline.device.pinned import PinnedRows
 from avperception.pipeline.device.stored import stored_bytes, stored_shape
 from avperception.types import Array, Image, without_pixels
 
 HEADER_BYTES = 256
 """In front of the pixels: where on the host each result of this frame goes, as addresses of 8 bytes.
 
-A graph's own addresses are fixed, while the host may hold on to the results of many frames.
+A graph's own addresses are fixed, while the host may hold on to the images and results of many frames.
 """
 
-MOST_RESULTS = HEADER_BYTES // 8
+SOURCE = slice(HEADER_BYTES // 8 - 2, HEADER_BYTES // 8)
+"""Where in the header an image that is read in place is told of, as in `PinnedRows`."""
+
+MOST_RESULTS = SOURCE.start
 
 END = MOST_RESULTS
 """Where among the flags of arrival the end of the frame is told of."""
@@ -38,34 +42,11 @@ ENQUEUED_WITHIN_MS = 15.0
 """Within this the host puts a frame on the streams stage by stage; the GPU waits, not to time Python."""
 
 
-class ImageTarget(Protocol):
-    """Memory of the GPU that images are brought to."""
-
-    def put(self, image: Image) -> str:
-        """Put on the stream what brings an image, which is held until then; gives the step's name.
-
-        Raises MessageError `undecodable`.
-        """
-        ...
-
-
-class ImageLoader(Protocol):
-    """Brings images to the GPU in front of a graph's launch, without the copy to pinned memory."""
-
-    def form(self, image: Image) -> Image:
-        """Give what an image is on the GPU; its `data` is empty."""
-        ...
-
-    def target(self, pixels: Array, form: Image) -> ImageTarget:
-        """Bring images of this form into an array of bytes in GPU memory (rows, bytes of a row)."""
-        ...
-
-
 class FrameGraph:
     """Upload, work and delivery of frames of one layout, captured once and launched for each.
 
-    With a `loader` that brings the images to GPU memory in front of each launch; what the graph itself
-    uploads is then the header alone.
+    With a `decoder` the images are JPEGs, decoded into GPU memory in front of each launch: what is uploaded
+    is the header alone. With `in_place` the GPU reads images in pinned memory where they lie.
     """
 
     def __init__(
@@ -75,7 +56,9 @@ class FrameGraph:
         work: Work,
         image: Image,
         stream: Any,
-        loader: ImageLoader | None = None,
+        decoder: JpegDecoder | None = None,
+        *,
+        in_place: bool = False,
     ) -> None:
         self._cupy = cupy
         self._ops = ops
@@ -87,78 +70,86 @@ class FrameGraph:
         self.memory = GraphMemory(cupy, stream)
         self._inbox: Inbox | None = None
         self._arrivals: Inbox | None = None
-        self._loader = loader
-        self._template = without_pixels(image) if loader is None else loader.form(image)
+        self._decoder = decoder
+        self._in_place = in_place
+        self._template = without_pixels(image) if decoder is None else decoder.form(image)
         self._shape = stored_shape(self._template)
         self._rows: NDArray[np.int64] | None = None
         self._places: Array = None
         self._image: Array = None
-        self._target: ImageTarget | None = None
+        self._rows_on_gpu: Array = None
+        self._target: JpegTarget | None = None
         self._results: HostResults | None = None
         self._host_ms: dict[str, float] = {}
         self._again: dict[str, NDArray[Any]] = {}
         self._mapped = False
 
     def __del__(self) -> None:
-        self._graph = self._frame = self._inbox = self._arrivals = self._image = self._places = None
+        self._graph = self._frame = self._inbox = self._arrivals = self._image = self._places = (
+            self._rows_on_gpu
+        ) = None
         self.memory.free()
 
-    def prepare(self, *, capture: bool, mapped: bool) -> None:
-        """Run the work once by itself, so that all is loaded and what it reads is known, then capture it."""
+    def prepare(self, *, capture: bool, mapped: bool, pinned: PinnedRows | None = None) -> None:
+        """Run the work once by itself, so that all is loaded and what it reads is known, then capture it.
+
+        For a graph that reads `in_place` an image is needed for that, `pinned`.
+        """
         self._mapped = mapped
         self._cupy.cuda.Device().synchronize()  # what was set up on other streams is there
         with self.memory.working():
             self._arrivals = self.memory.inbox(MOST_RESULTS + 1, mapped=True)
-            self._allocate(self._shape[0])
+            self._allocate(np.arange(self._shape[0]))
+            if pinned:
+                self._addresses[SOURCE] = pinned
             self._enqueue(deliver=False, timed=False)
             self.stream.synchronize()
-            if self._loader is None:
+            if self._decoder is None:
                 self._leave_out_rows()
             if capture:
                 self._graph = self.memory.capture(partial(self._enqueue, deliver=True, timed=False))
 
-    def launch(self, image: Image) -> dict[str, NDArray[Any]]:
+    def launch(self, image: Image, pinned: PinnedRows | None = None) -> dict[str, NDArray[Any]]:
         """Put one frame on the stream; gives the host arrays that will hold its results.
 
-        An image that a loader brings must be held until they are there.
+        An image that is not copied, a JPEG or one that is `pinned`, must be held until they are there.
         """
-        is_captured = self._graph is not None
-        if is_captured or not isinstance(self._target, UploadTarget):
+        if pinned:
+            self._addresses[SOURCE], self._host_ms = pinned, {}
+        else:
             self.copy(image)
         results = self._host_arrays()
         assert self._arrivals is not None
         self._arrivals.host[:] = 0
-        if is_captured:
+        if self._graph is not None:
             start_ns = time.perf_counter_ns()
             self._graph.launch(self.stream)
             self._host_ms["launch"] = _ms_since(start_ns)
         else:
             with self.memory.working():
-                self._enqueue(deliver=True, timed=True, image=image)
+                self._enqueue(deliver=True, timed=True)
         return results
 
     def copy(self, image: Image) -> None:
-        """Copy an image into the pinned memory that is uploaded next, or put what brings it on the stream.
+        """Copy an image into the pinned memory that is uploaded next, or put its decoding on the stream.
 
         Raises MessageError `undecodable`.
         """
         nvtx, start_ns = self._cupy.cuda.nvtx, time.perf_counter_ns()
-        nvtx.RangePush("copy to pinned memory" if self._target is None else "load")
+        nvtx.RangePush("copy to pinned memory" if self._target is None else "decode")
         try:
             stage = self._target.put(image) if self._target else self._copy_rows(image)
         finally:
             nvtx.RangePop()
         self._host_ms = {stage: _ms_since(start_ns)}
 
-    def relaunch(self, image: Image) -> None:
-        """Put a frame on the stream once more, its results into memory kept for that.
+    def relaunch(self) -> None:
+        """Put the last image's frame on the stream once more, its results into memory kept for that.
 
-        Its image is the last one if that was copied; one that a loader brings is brought again.
+        An image that was not copied must still be held.
         """
         if not self._again:
             self._again = self._host_arrays()
-        if self._target:
-            self._target.put(image)
         self._graph.launch(self.stream)
 
     @property
@@ -182,8 +173,9 @@ class FrameGraph:
     def upload_bytes(self) -> int:
         """What a frame brings to the GPU."""
         assert self._inbox is not None
-        by_itself = self._image.nbytes if isinstance(self._target, UploadTarget) else 0
-        return by_itself + (HEADER_BYTES if self._mapped else len(self._inbox.host))
+        if self._in_place:
+            return HEADER_BYTES + int(self._image.nbytes)
+        return HEADER_BYTES if self._mapped else len(self._inbox.host)
 
     @property
     def result_bytes(self) -> int:
@@ -195,41 +187,45 @@ class FrameGraph:
         on_gpu = self._frame.stage_ms() if self._frame and self._graph is None else {}
         return {**self._host_ms, **on_gpu}
 
-    def _enqueue(self, *, deliver: bool, timed: bool, image: Image | None = None) -> None:
-        """Put upload, work and, if wanted, the way back on the stream.
-
-        The upload of an `image` in pinned memory is put there too, to be timed; a graph has it in front.
-        """
+    def _enqueue(self, *, deliver: bool, timed: bool) -> None:
+        """Put upload, work and, if wanted, the way back on the stream."""
         assert self._inbox is not None
         self._branches.restart()
-        addresses = self._inbox.device[:HEADER_BYTES].view(np.uint64) if deliver else None
-        on_gpu = replace(self._template, data=self._image)
+        header = self._inbox.device[:HEADER_BYTES].view(np.uint64)
+        image = replace(self._template, data=self._image)
         if self._places is not None:
-            on_gpu = self._ops.PartialImage(**{**vars(on_gpu), "places": self._places})
+            image = self._ops.PartialImage(**{**vars(image), "places": self._places})
+        addresses = header if deliver else None
         arrivals = self._arrivals.device if self._arrivals else None
-        frame = CudaFrame(self._cupy, self._ops, on_gpu, self._branches, addresses, arrivals, timed)
+        frame = CudaFrame(self._cupy, self._ops, image, self._branches, addresses, arrivals, timed)
         if timed:
             self._ops.hold(ENQUEUED_WITHIN_MS)
         with frame.stage("upload"):
             self._inbox.upload(self.stream)
-            if image is not None and isinstance(self._target, UploadTarget):
-                self._target.put(image)
+            if self._in_place:
+                self._ops.fetch_rows(header[SOURCE], self._rows_on_gpu, self._image)
         self._work(frame)
         if deliver:
             self._ops.announce(arrivals, END)
         self._frame = frame
 
-    def _allocate(self, rows: int) -> None:
-        """Memory on both sides for the addresses of the results and so many rows of the image."""
-        size = HEADER_BYTES + (rows * self._shape[1] if self._loader is None else 0)
-        self._inbox = self.memory.inbox(size, mapped=self._mapped)
+    def _allocate(self, rows: NDArray[np.int64]) -> None:
+        """Memory on both sides for the addresses of the results and these rows of the image."""
+        row_bytes = self._shape[1]
+        is_uploaded = self._decoder is None and not self._in_place
+        size = HEADER_BYTES + (len(rows) * row_bytes if is_uploaded else 0)
+        # A header alone is read where it lies: its upload would take longer than a look at it.
+        self._inbox = self.memory.inbox(size, mapped=self._mapped or self._in_place)
         self._addresses = self._inbox.host[:HEADER_BYTES].view(np.uint64)
-        self._pixels = self._inbox.host[HEADER_BYTES:].reshape(-1, self._shape[1])
-        if self._loader is None:
+        self._pixels = self._inbox.host[HEADER_BYTES:].reshape(-1, row_bytes)
+        if is_uploaded:
             self._image = self._inbox.device[HEADER_BYTES:].reshape(self._pixels.shape)
         else:
-            self._image = self._cupy.zeros(self._shape, np.uint8)
-            self._target = self._loader.target(self._image, self._template)
+            self._image = self._cupy.zeros((len(rows), row_bytes), np.uint8)
+        if self._in_place:
+            self._rows_on_gpu = self._cupy.asarray(rows, dtype=np.int32)
+        if self._decoder is not None:
+            self._target = self._decoder.target(self._image, self._template)
 
     def _leave_out_rows(self) -> None:
         """Bring only those rows to the GPU from now on that the work has read, if that is worth it."""
@@ -240,7 +236,7 @@ class FrameGraph:
         self._rows = rows
         places = np.clip(np.searchsorted(rows, np.arange(height)), 0, len(rows) - 1)
         self._places = self._cupy.asarray(places, dtype=np.int32)
-        self._allocate(len(rows))
+        self._allocate(rows)
 
     def _copy_rows(self, image: Image) -> str:
         rows = stored_bytes(image, self._shape)

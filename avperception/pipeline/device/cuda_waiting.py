@@ -8,19 +8,16 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-ASLEEP = 0.93
+ASLEEP = 0.96
 """The part of the usual time that a thread which waits sleeps through."""
 
-AWAKE_S = 60e-6
-"""It is awake for no less than this: two looks or three, and it knows how long it took."""
+AWAKE_S = 30e-6
+"""It is awake for no less than this: a look or two before what it waits for is there."""
 
-SHORTEST_SLEEP_S = 100e-6
+SHORTEST_SLEEP_S = 50e-6
 """Below this a sleep costs more than it saves."""
 
-AT_ONCE_S = 30e-6
-"""What is waited for no longer than this was there before."""
-
-SOONER = 0.85
+SOONER = 0.95
 """By this the usual time shrinks when what is waited for was there after the sleep."""
 
 LOOK_PERIOD_S = 20e-6
@@ -43,21 +40,22 @@ class Patience:
     def __init__(self) -> None:
         self._typical_s = 0.0
 
-    def wait(self, begun_s: float, finish: Callable[[], object]) -> None:
-        """Sleep for the better part, then let `finish` wait; it began at `begun_s` (`time.perf_counter`)."""
+    def wait(self, begun_s: float, is_there: Callable[[], bool], limit_s: float) -> None:
+        """Sleep for the better part, then look again and again whether it is there, for up to `limit_s`.
+
+        It began at `begun_s` (`time.perf_counter`).
+        """
         _wake_on_time()
         has_slept = self._sleep(begun_s)
-        awake_s = time.perf_counter()
-        finish()
-        end_s = time.perf_counter()
-        took_s = end_s - begun_s
-        if end_s - awake_s > AT_ONCE_S:
+        if not is_there():
+            self._look(is_there, limit_s)
+            took_s = time.perf_counter() - begun_s
             # Downward at once, upward slowly: one late frame must not make the next ones late.
             self._typical_s = min(took_s, 1.1 * self._typical_s) if self._typical_s else took_s
         elif has_slept:  # it has become faster, nobody knows by how much: the next is waited for sooner
             self._typical_s *= SOONER
         else:  # who comes late does not know how long it took, but that it took no longer
-            self._typical_s = min(self._typical_s, took_s)
+            self._typical_s = min(self._typical_s, time.perf_counter() - begun_s)
 
     def _sleep(self, begun_s: float) -> bool:
         """Sleep for the better part of the usual time, if that is worth it."""
@@ -68,12 +66,11 @@ class Patience:
         time.sleep(remaining_s)
         return True
 
-
-def look(is_there: Callable[[], bool], limit_s: float) -> None:
-    """Look again and again whether it is there, with naps in between, for no longer than `limit_s`."""
-    end_s = time.perf_counter() + limit_s
-    while not is_there() and time.perf_counter() < end_s:
-        time.sleep(LOOK_PERIOD_S)
+    @staticmethod
+    def _look(is_there: Callable[[], bool], limit_s: float) -> None:
+        end_s = time.perf_counter() + limit_s
+        while not is_there() and time.perf_counter() < end_s:
+            time.sleep(LOOK_PERIOD_S)
 
 
 def _wake_on_time() -> None:

@@ -74,6 +74,23 @@ class PinnedArray:
         return int(self.memory.ptr)
 
 
+class HostBlock:
+    """So many bytes of pinned memory; arrays made of it hold it, and its pool.
+
+    A block of CuPy 13 is freed with its pool, held or not, while a result may outlive graph and camera.
+    """
+
+    def __init__(self, pool: Any, size: int) -> None:
+        self._pool = pool
+        self._memory = pool.malloc(size)
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": (size,),
+            "typestr": "|u1",
+            "data": (int(self._memory.ptr), False),
+        }
+
+
 class Inbox:
     """Bytes that the host writes, `host`, and the GPU reads, `device`, once they are uploaded.
 

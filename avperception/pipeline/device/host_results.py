@@ -9,27 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from avperception.pipeline.device.graph_memory import HostBlock
 from avperception.types import Array
 
 ALIGNMENT = 256
 """Bytes from which each result begins; the kernel that brings them writes 16 at a time."""
-
-
-class HostBlock:
-    """So many bytes of pinned memory; arrays made of it hold it, and its pool.
-
-    A block of CuPy 13 is freed with its pool, held or not, while a result may outlive graph and camera.
-    """
-
-    def __init__(self, pool: Any, size: int) -> None:
-        self._pool = pool
-        self._memory = pool.malloc(size)
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": (size,),
-            "typestr": "|u1",
-            "data": (int(self._memory.ptr), False),
-        }
 
 
 class HostResults:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from avperception.ops.encodings import PIXEL_FORMATS
 from avperception.types import Image, UInt8
@@ -20,9 +17,3 @@ def stored_shape(image: Image) -> tuple[int, int]:
 def stored_bytes(image: Image, shape: tuple[int, int]) -> UInt8:
     """View an image's memory as bytes (rows, bytes of a row); rows may lie apart."""
     return image.data.view(np.uint8).reshape(shape)
-
-
-def address_of(array: NDArray[Any]) -> int:
-    """Where an array's first value lies; a third of the time that `array.ctypes` takes."""
-    address: int = array.__array_interface__["data"][0]
-    return address

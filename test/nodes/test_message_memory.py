@@ -1,0 +1,150 @@
+"""Messages taken into memory of a device's making, between real nodes."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from line import Line, picture
+from rclpy.node import Node
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import Image
+
+from avperception.nodes.serialized import Rcl, load_rcl
+from avperception.types import UInt8
+
+
+class Blocks:
+    """Makes ordinary memory and knows what it made that somebody holds."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self._made: list[weakref.ref[UInt8]] = []
+
+    def __call__(self, size: int) -> UInt8:
+        block = np.full(size, 99, np.uint8)
+        self.sizes.append(size)
+        self._made.append(weakref.ref(block))
+        return block
+
+    @property
+    def held(self) -> list[UInt8]:
+        gc.collect()
+        return [block for ref in self._made if (block := ref()) is not None]
+
+
+@pytest.fixture
+def blocks() -> Blocks:
+    return Blocks()
+
+
+@pytest.fixture
+def rcl() -> Rcl:
+    found = load_rcl()
+    assert found is not None, "every ROS 2 installation has librcl.so"
+    return found
+
+
+@pytest.fixture
+def images(rcl: Rcl, blocks: Blocks) -> Iterator[Line]:
+    rclpy.init()
+    node: Node = rclpy.create_node("line")
+    line = Line(node, rcl, Image, blocks)
+    line.spin(lambda: line.publisher.get_subscription_count() > 0)
+    yield line
+    line.close()
+    node.destroy_node()
+    rclpy.shutdown()
+
+
+def send(images: Line, *messages: Image) -> list[Any]:
+    """What is taken of messages sent one after the other."""
+    taken = []
+    for message in messages:
+        images.publisher.publish(message)
+        images.spin(lambda: bool(images.taken))
+        taken.append(images.taken.pop())
+    return taken
+
+
+def owner_of(data: Any, blocks: Blocks) -> UInt8:
+    """The block that a message's data lie in."""
+    (found,) = [block for block in blocks.held if np.shares_memory(block, data)]
+    return found
+
+
+def test_a_message_lies_in_memory_that_was_made_for_it_and_is_read_only(images: Line, blocks: Blocks) -> None:
+    for seed, taken in enumerate(send(images, *(picture(seed) for seed in range(4)))):
+        assert taken.data.tobytes() == bytes(picture(seed).data)
+        assert not taken.data.flags.writeable
+        assert len(owner_of(taken.data, blocks)) == len(serialize_message(picture(seed)))
+
+
+def test_each_has_its_own_and_one_is_spare(images: Line, blocks: Blocks) -> None:
+    taken = send(images, *(picture(seed) for seed in range(5)))
+    images.spin_for(0.3)  # nothing comes: what is offered then is kept for the next
+    assert len({owner_of(message.data, blocks).ctypes.data for message in taken}) == 5
+    assert len(blocks.held) <= 6
+    del taken
+    assert len(blocks.held) <= 1
+
+
+def test_the_size_may_change_from_message_to_message(images: Line, blocks: Blocks) -> None:
+    sent = [picture(seed, height, width) for seed, (height, width) in enumerate(
+        [(40, 60), (400, 600), (3, 5), (1, 1), (200, 100), (200, 100), (201, 100)]
+    )]  # fmt: skip
+    for message, taken in zip(sent, send(images, *sent), strict=True):
+        assert taken.data.tobytes() == bytes(message.data)
+    gc.collect()
+    assert sum(len(block) for block in blocks.held) < 200_000, "the large one is not held"
+
+
+def test_of_one_size_no_more_is_made_than_there_are_messages(images: Line, blocks: Blocks) -> None:
+    send(images, picture(0))
+    before = len(blocks.sizes)
+    send(images, *(picture(seed) for seed in range(10)))
+    assert len(blocks.sizes) - before <= 11
+    assert set(blocks.sizes[before:]) == {len(serialize_message(picture(0)))}
+
+
+def test_a_damaged_message_costs_no_other(images: Line, rcl: Rcl, blocks: Blocks) -> None:
+    whole = np.frombuffer(serialize_message(picture(1)), np.uint8)
+    for size in (4, 20, 3000):
+        rcl.publish(images.publisher, whole[:size].copy())
+        images.spin(lambda: bool(images.bad))
+        images.bad.clear()
+        (taken,) = send(images, picture(2))
+        assert taken.data.tobytes() == bytes(picture(2).data)
+    del taken
+    assert len(blocks.held) <= 1
+
+
+def test_memory_that_cannot_be_made_is_told_of_and_the_next_message_comes(
+    images: Line, blocks: Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: Blocks, size: int) -> UInt8:
+        raise MemoryError(f"no {size} bytes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Blocks, "__call__", fails)
+        images.publisher.publish(picture(1))
+        images.spin(lambda: bool(images.bad))
+    assert images.bad[0].reason == "not_taken" and "\n" not in str(images.bad[0])
+    (taken,) = send(images, picture(2))
+    assert taken.data.tobytes() == bytes(picture(2).data)
+
+
+def test_pixels_outlive_the_subscription(images: Line, blocks: Blocks) -> None:
+    (taken,) = send(images, picture(7))
+    images.close()
+    pixels = taken.data.reshape(40, -1)[10:20]
+    del taken
+    gc.collect()
+    assert pixels.tobytes() == bytes(picture(7).data)[10 * 180 : 20 * 180]
+    del pixels
+    assert not blocks.held
