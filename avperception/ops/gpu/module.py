@@ -18,8 +18,8 @@ OPTIONS = ("--std=c++17", "--generate-line-info")
 DELIVERY_BLOCKS = 64
 DELIVERY_THREADS = 512
 
-FETCH_BLOCKS = 64
-FETCH_THREADS = 512
+FETCH_BLOCKS = 16
+FETCH_THREADS = 256
 """Enough reads under way to fill the bus, and most of the GPU left to what else runs."""
 
 

@@ -22,24 +22,38 @@ static __device__ void store_part(unsigned char* row, long long offset, long lon
     }
 }
 
+// Loads that a thread has under way at once: the bus is long.
+constexpr int LOADS = 4;
+
 // Reads 16 bytes at a time from where the host has them aligned, or the bus would carry less than it can; a row's first
 // and last may hold bytes of its neighbours, which are left out. `source` holds the first row's address and the step.
 extern "C" __global__ void fetch_rows(const Address* source, const int* rows, long long count, long long row_bytes,
                                       unsigned char* target) {
     const Address image = source[0], step = source[1];
-    const long long words_per_row = row_bytes / 16 + 2;
-    const long long stride = (long long)gridDim.x * blockDim.x;
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < count * words_per_row; i += stride) {
-        const long long row = i / words_per_row;
-        const Address first = image + rows[row] * step;
-        const Address word = (first & ~(Address)15) + 16 * (i % words_per_row);
-        const long long offset = (long long)(word - first);
-        if (offset >= row_bytes) continue;
-        const uint4 value = *reinterpret_cast<const uint4*>(word);
-        unsigned char* place = target + row * row_bytes;
-        if (offset >= 0 && offset + 16 <= row_bytes)
-            store(place + offset, value);
-        else
-            store_part(place, offset, row_bytes, value);
+    const unsigned words_per_row = (unsigned)(row_bytes / 16 + 2), words = (unsigned)count * words_per_row;
+    const unsigned stride = gridDim.x * blockDim.x;
+    for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < words; i += LOADS * stride) {
+        uint4 values[LOADS];
+        long long offsets[LOADS];
+#pragma unroll
+        for (int load = 0; load < LOADS; ++load) {
+            const unsigned word = i + load * stride;
+            if (word >= words) break;
+            const Address first = image + rows[word / words_per_row] * step;
+            const Address place = (first & ~(Address)15) + 16 * (word % words_per_row);
+            offsets[load] = (long long)(place - first);
+            if (offsets[load] < row_bytes) values[load] = *reinterpret_cast<const uint4*>(place);
+        }
+#pragma unroll
+        for (int load = 0; load < LOADS; ++load) {
+            const unsigned word = i + load * stride;
+            if (word >= words) break;
+            unsigned char* row = target + (long long)(word / words_per_row) * row_bytes;
+            const long long offset = offsets[load];
+            if (offset >= 0 && offset + 16 <= row_bytes)
+                store(row + offset, values[load]);
+            else if (offset < row_bytes)
+                store_part(row, offset, row_bytes, values[load]);
+        }
     }
 }

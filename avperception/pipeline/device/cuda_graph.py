@@ -80,6 +80,7 @@ class FrameGraph:
         self._rows_on_gpu: Array = None
         self._target: JpegTarget | None = None
         self._results: HostResults | None = None
+        self._next_results: tuple[NDArray[np.uint64], dict[str, NDArray[Any]]] | None = None
         self._host_ms: dict[str, float] = {}
         self._again: dict[str, NDArray[Any]] = {}
         self._mapped = False
@@ -118,7 +119,7 @@ class FrameGraph:
             self._addresses[SOURCE], self._host_ms = pinned, {}
         else:
             self.copy(image)
-        results = self._host_arrays()
+        results = self._take_host_arrays()
         assert self._arrivals is not None
         self._arrivals.host[:] = 0
         if self._graph is not None:
@@ -128,6 +129,7 @@ class FrameGraph:
         else:
             with self.memory.working():
                 self._enqueue(deliver=True, timed=True)
+        self._next_results = self._make_host_arrays()  # while the GPU is busy
         return results
 
     def copy(self, image: Image) -> None:
@@ -149,7 +151,7 @@ class FrameGraph:
         An image that was not copied must still be held.
         """
         if not self._again:
-            self._again = self._host_arrays()
+            self._again = self._take_host_arrays()
         self._graph.launch(self.stream)
 
     @property
@@ -246,12 +248,18 @@ class FrameGraph:
             np.take(rows, self._rows, axis=0, out=self._pixels, mode="clip")
         return "decode_on_host" if isinstance(image, JpegImage) else "copy"
 
-    def _host_arrays(self) -> dict[str, NDArray[Any]]:
+    def _take_host_arrays(self) -> dict[str, NDArray[Any]]:
         """Memory for the results of the next launch, their addresses noted for the GPU."""
+        addresses, arrays = self._next_results or self._make_host_arrays()
+        self._next_results = None
+        self._addresses[: len(addresses)] = addresses
+        return arrays
+
+    def _make_host_arrays(self) -> tuple[NDArray[np.uint64], dict[str, NDArray[Any]]]:
         if self._results is None:
             assert self._frame is not None
             self._results = HostResults(self.memory.pinned_pool, self._frame.results)
-        return self._results.make(self._addresses)
+        return self._results.make()
 
 
 def _ms_since(start_ns: int) -> float:

@@ -25,7 +25,7 @@ class HostResults:
     def __init__(self, pool: Any, arrays: Mapping[str, Array]) -> None:
         self._pool = pool
         ends = list(accumulate(-(-array.nbytes // ALIGNMENT) * ALIGNMENT for array in arrays.values()))
-        self._size = ends[-1] if ends else 0
+        self._size = max(ends, default=ALIGNMENT)
         starts = [0, *ends[:-1]]
         self._starts = np.array(starts[: len(arrays)], np.uint64)
         self._forms = [
@@ -33,10 +33,10 @@ class HostResults:
             for (name, array), start in zip(arrays.items(), starts, strict=False)
         ]
 
-    def make(self, addresses: NDArray[np.uint64]) -> dict[str, NDArray[Any]]:
-        """Give an array for each result, and note in `addresses` where the GPU is to write it."""
-        if not self._forms:
-            return {}
+    def make(self) -> tuple[NDArray[np.uint64], dict[str, NDArray[Any]]]:
+        """Give an array for each result, and the addresses that the GPU is to write them to."""
         block = np.asarray(HostBlock(self._pool, self._size))
-        np.add(self._starts, np.uint64(block.ctypes.data), out=addresses[: len(self._forms)])
-        return {name: np.ndarray(shape, dtype, block, start) for name, shape, dtype, start in self._forms}
+        addresses = self._starts + np.uint64(block.__array_interface__["data"][0])
+        return addresses, {
+            name: np.ndarray(shape, dtype, block, start) for name, shape, dtype, start in self._forms
+        }
