@@ -89,59 +89,66 @@ class DeviceMemory:
     """
 
     def __init__(self, make: MakeMemory) -> None:
-        self._make = make
-        self._blocks: dict[int, UInt8] = {}
+        self._blocks = blocks = _Blocks(make)
         self._size = 0
         pointer, size = ctypes.c_void_p, ctypes.c_size_t
-        # ctypes frees a callback with its Python object: these are kept as long as messages may name them.
+        # ctypes frees a callback with its Python object: these must outlive what rcl does with a message.
         self._callbacks = (
-            ctypes.CFUNCTYPE(pointer, size, pointer)(self._allocate),
-            ctypes.CFUNCTYPE(None, pointer, pointer)(self._deallocate),
-            ctypes.CFUNCTYPE(pointer, pointer, size, pointer)(self._reallocate),
-            ctypes.CFUNCTYPE(pointer, size, size, pointer)(self._zero_allocate),
+            ctypes.CFUNCTYPE(pointer, size, pointer)(blocks.allocate),
+            ctypes.CFUNCTYPE(None, pointer, pointer)(blocks.deallocate),
+            ctypes.CFUNCTYPE(pointer, pointer, size, pointer)(blocks.reallocate),
+            ctypes.CFUNCTYPE(pointer, size, size, pointer)(blocks.zero_allocate),
         )
         self._allocator = Allocator(*(ctypes.cast(callback, pointer) for callback in self._callbacks), None)
 
     def offer(self) -> ByteArray:
-        if not self._blocks and self._size:
-            self._allocate(self._size)
-        for address, spare in self._blocks.items():
+        if not self._blocks.by_address and self._size:
+            self._blocks.allocate(self._size)
+        for address, spare in self._blocks.by_address.items():
             return ByteArray(address, 0, len(spare), self._allocator)
         return ByteArray(None, 0, 0, self._allocator)
 
     def accept(self, message: ByteArray) -> UInt8:
         # Not the capacity: one large message must not make all that follow as large.
         self._size = message.buffer_length
-        block = self._blocks.pop(message.buffer)[: self._size]
+        block = self._blocks.by_address.pop(message.buffer)[: self._size]
         block.flags.writeable = False
         return block
 
     def withdraw(self, message: ByteArray) -> None:
         """Keep it for the next message."""
 
-    def _allocate(self, size: int, state: object = None) -> int | None:
+
+class _Blocks:
+    """The functions of an rcutils_allocator_t; what rcl holds, by its address."""
+
+    def __init__(self, make: MakeMemory) -> None:
+        self._make = make
+        self.by_address: dict[int, UInt8] = {}
+
+    def allocate(self, size: int, state: object = None) -> int | None:
         try:
             block = self._make(size)
         except MemoryError:
             return None  # which rcl tells of
         address: int = block.ctypes.data
-        self._blocks[address] = block
+        self.by_address[address] = block
         return address
 
-    def _zero_allocate(self, count: int, size: int, state: object = None) -> int | None:
-        address = self._allocate(count * size)
+    def zero_allocate(self, count: int, size: int, state: object = None) -> int | None:
+        address = self.allocate(count * size)
         if address:
-            self._blocks[address][:] = 0
+            self.by_address[address][:] = 0
         return address
 
-    def _reallocate(self, address: int | None, size: int, state: object = None) -> int | None:
-        new = self._allocate(size)
+    def reallocate(self, address: int | None, size: int, state: object = None) -> int | None:
+        new = self.allocate(size)
         if new and address:
-            old = self._blocks.pop(address)
+            old = self.by_address.pop(address)
             kept = min(size, len(old))
-            self._blocks[new][:kept] = old[:kept]
+            self.by_address[new][:kept] = old[:kept]
         return new
 
-    def _deallocate(self, address: int | None, state: object = None) -> None:
+    def deallocate(self, address: int | None, state: object = None) -> None:
         if address:
-            self._blocks.pop(address, None)
+            self.by_address.pop(address, None)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,12 @@ from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 
+from avperception.bags.definitions import typestore
+from avperception.nodes.conversions.images import image_from_message
+from avperception.nodes.message_memory import DeviceMemory
 from avperception.nodes.serialized import Rcl, load_rcl
+from avperception.pipeline.device.graph_memory import HostBlock
+from avperception.pipeline.device.pinned import pinned_rows
 from avperception.types import UInt8
 
 
@@ -148,3 +156,36 @@ def test_pixels_outlive_the_subscription(images: Line, blocks: Blocks) -> None:
     assert pixels.tobytes() == bytes(picture(7).data)[10 * 180 : 20 * 180]
     del pixels
     assert not blocks.held
+
+
+def take(images: Line, rcl: Rcl, memory: DeviceMemory) -> UInt8:
+    """The next message, by hand."""
+    end_s = time.monotonic() + 20.0
+    while time.monotonic() < end_s:
+        if (data := rcl.take(images.subscription, memory)) is not None:
+            return data
+        time.sleep(0.01)
+    pytest.fail("no message came")
+
+
+class OrdinaryPool:
+    """A pool as `HostBlock` asks it, of memory that is not pinned."""
+
+    def malloc(self, size: int) -> Any:
+        memory = np.zeros(size, np.uint8)
+        return SimpleNamespace(ptr=memory.ctypes.data, memory=memory)
+
+
+def test_the_pixels_of_an_image_are_found_where_the_message_lies(rcl: Rcl, images: Line) -> None:
+    memory = DeviceMemory(lambda size: np.asarray(HostBlock(OrdinaryPool(), size)))
+    for seed in range(2):
+        images.publisher.publish(picture(seed + 1))
+        data = take(images, rcl, memory)
+        message = typestore().deserialize_cdr(data.data, "sensor_msgs/msg/Image")
+        image = image_from_message(message)
+        found = pinned_rows(image)
+        assert found is not None
+        offset = found.address - data.ctypes.data
+        assert data[offset : offset + 40 * 180].tobytes() == bytes(picture(seed + 1).data)
+        assert found.step == 180
+        assert pinned_rows(replace(image, data=image.data.copy())) is None

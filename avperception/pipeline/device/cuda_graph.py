@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from types import ModuleType
@@ -129,7 +130,9 @@ class FrameGraph:
         else:
             with self.memory.working():
                 self._enqueue(deliver=True, timed=True)
-        self._next_results = self._make_host_arrays()  # while the GPU is busy
+        # While the GPU is busy; where there is no memory for it the next launch will say so.
+        with suppress(MemoryError, self._cupy.cuda.runtime.CUDARuntimeError):
+            self._next_results = self._make_host_arrays()
         return results
 
     def copy(self, image: Image) -> None:

@@ -43,8 +43,10 @@ def pinned_rows(image: Image) -> PinnedRows | None:
 
     So its array must be read-only: what may be written to may change while the GPU reads it.
     """
+    if isinstance(image, JpegImage):  # whose data would be decoded to be looked at
+        return None
     data = image.data
-    if data.flags.writeable or isinstance(image, JpegImage) or not _is_in_block(data):
+    if data.flags.writeable or not _is_in_block(data):
         return None
     step, *within_row = data.strides
     if within_row[-1] != data.itemsize or (len(within_row) > 1 and within_row[0] != data[0, 0].nbytes):
