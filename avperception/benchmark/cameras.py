@@ -19,8 +19,8 @@ def measure_cameras(subject: Subject, device: Device) -> list[dict[str, Any]]:
     """Frames a second of all cameras together, for each number of cameras, with the GPU memory taken.
 
     `one_by_one_hz` is what they give when each waits for its result before the next image;
-    `launched_hz` launches the graphs alone, without any work of the host: what the GPU itself can do. The
-    images lie where the node receives them; `copied_` are the rates with images in ordinary memory.
+    `launched_hz` launches the graphs alone, back to back, without any other work of the host. The images lie
+    where the node receives them; `copied_` are the rates with images in ordinary memory.
     """
     return [_row(count, subject, device) for count in subject.options.cameras]
 

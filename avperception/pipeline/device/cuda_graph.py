@@ -87,9 +87,8 @@ class FrameGraph:
         self._mapped = False
 
     def __del__(self) -> None:
-        self._graph = self._frame = self._inbox = self._arrivals = self._image = self._places = (
-            self._rows_on_gpu
-        ) = None
+        self._graph = self._frame = self._inbox = self._arrivals = None
+        self._image = self._places = self._rows_on_gpu = None
         self.memory.free()
 
     def prepare(self, *, capture: bool, mapped: bool, pinned: PinnedRows | None = None) -> None:
