@@ -11,6 +11,7 @@ import numpy as np
 
 from avperception.benchmark.clock import cpu_ms, gpu_ms, host_ms, percentiles, process_ms, rate_hz
 from avperception.benchmark.options import Subject
+from avperception.errors import AvperceptionError
 from avperception.pipeline.camera import CameraPipeline, PendingResult
 from avperception.pipeline.detector import DetectorSettings
 from avperception.pipeline.device import Device
@@ -100,15 +101,23 @@ def overlapped_hz(pipeline: CameraPipeline, subject: Subject) -> float:
     begun: SimpleQueue[PendingResult | None] = SimpleQueue()
 
     def take() -> None:
-        for pending in iter(begun.get, None):
-            pending.result()
+        failures = []
+        for pending in iter(begun.get, None):  # each is taken, or the other thread would wait for its slot
+            try:
+                pending.result()
+            except AvperceptionError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def work() -> None:
         with ThreadPoolExecutor(1) as taker:
             taken = taker.submit(take)
-            for number in range(frames):
-                begun.put(pipeline.submit(subject.image(number)))
-            begun.put(None)
+            try:
+                for number in range(frames):
+                    begun.put(pipeline.submit(subject.image(number)))
+            finally:
+                begun.put(None)
         taken.result()
 
     return rate_hz(frames, work)

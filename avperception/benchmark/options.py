@@ -16,6 +16,9 @@ from avperception.types import Image
 
 FRAMES = 500
 WARM_UP = 50
+MESSAGE_HEADER_BYTES = 60
+"""What a serialized `sensor_msgs/Image` has in front of its pixels: their rows begin at no round address."""
+
 SOURCES = 8
 """Different images that take turns: one alone would stay in the cache."""
 
@@ -83,7 +86,7 @@ class Subject:
 
 
 def _received(image: Image, make_memory: MakeMemory) -> Image:
-    memory = make_memory(image.data.nbytes)
+    memory = make_memory(MESSAGE_HEADER_BYTES + image.data.nbytes)[MESSAGE_HEADER_BYTES:]
     data = memory.view(image.data.dtype).reshape(image.data.shape)
     np.copyto(data, image.data)
     data.flags.writeable = False

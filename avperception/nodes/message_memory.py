@@ -116,21 +116,31 @@ class DeviceMemory:
         return block
 
     def withdraw(self, message: ByteArray) -> None:
-        """Keep it for the next message."""
+        """Keep it for the next message; raises what kept a callback from making memory."""
+        failure, self._blocks.failure = self._blocks.failure, None
+        if failure:
+            raise failure
 
 
 class _Blocks:
-    """The functions of an rcutils_allocator_t; what rcl holds, by its address."""
+    """The functions of an rcutils_allocator_t; what rcl holds, by its address.
+
+    None raises: what ctypes would give rcl then is no null pointer.
+    """
 
     def __init__(self, make: MakeMemory) -> None:
         self._make = make
         self.by_address: dict[int, UInt8] = {}
+        self.failure: BaseException | None = None
 
     def allocate(self, size: int, state: object = None) -> int | None:
         try:
             block = self._make(size)
         except MemoryError:
             return None  # which rcl tells of
+        except BaseException as error:
+            self.failure = error
+            return None
         address: int = block.ctypes.data
         self.by_address[address] = block
         return address
@@ -143,8 +153,8 @@ class _Blocks:
 
     def reallocate(self, address: int | None, size: int, state: object = None) -> int | None:
         new = self.allocate(size)
-        if new and address:
-            old = self.by_address.pop(address)
+        old = self.by_address.pop(address, None) if new and address else None
+        if new and old is not None:
             kept = min(size, len(old))
             self.by_address[new][:kept] = old[:kept]
         return new

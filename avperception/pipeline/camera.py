@@ -79,8 +79,8 @@ class CameraPipeline:
     ) -> PendingResult:
         """Begin with an image, once a frame before is done with.
 
-        Its pixels may be changed after this returns. Only of a read-only array in `image_memory` they must
-        not until the result is there: it is held and read from where it lies.
+        Its pixels may be changed after this returns, but not those of a read-only array in `image_memory`
+        nor the file of a JPEG image: these are held, and read from where they lie until the result is there.
         Without `segment` the mask and the lane lines are left out and cost nothing. With `camera` the
         networks see the image rectified (`ops.cpu.Rectification`); results are in pixels of the original all
         the same, unlabelled where the rectified one does not show it. On a GPU a change of either captures

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +24,7 @@ from avperception.nodes.message_memory import DeviceMemory
 from avperception.nodes.serialized import Rcl, load_rcl
 from avperception.pipeline.device.graph_memory import HostBlock
 from avperception.pipeline.device.pinned import pinned_rows
+from avperception.types import Image as PixelImage
 from avperception.types import UInt8
 
 
@@ -93,13 +94,25 @@ def test_a_message_lies_in_memory_that_was_made_for_it_and_is_read_only(images: 
         assert len(owner_of(taken.data, blocks)) == len(serialize_message(picture(seed)))
 
 
-def test_each_has_its_own_and_one_is_spare(images: Line, blocks: Blocks) -> None:
+def test_each_has_its_own_and_none_is_left_behind(images: Line, blocks: Blocks) -> None:
     taken = send(images, *(picture(seed) for seed in range(5)))
-    images.spin_for(0.3)  # nothing comes: what is offered then is kept for the next
     assert len({owner_of(message.data, blocks).ctypes.data for message in taken}) == 5
     assert len(blocks.held) <= 6
     del taken
     assert len(blocks.held) <= 1
+
+
+def test_what_was_offered_in_vain_is_kept_for_the_next(images: Line, rcl: Rcl, blocks: Blocks) -> None:
+    memory = DeviceMemory(blocks)
+    images.publisher.publish(picture(1))
+    take(images, rcl, memory)
+    for _ in range(3):
+        assert rcl.take(images.subscription, memory) is None
+    (spare,) = blocks.held
+    made = len(blocks.sizes)
+    images.publisher.publish(picture(2))
+    data = take(images, rcl, memory)
+    assert np.shares_memory(data, spare) and len(blocks.sizes) == made
 
 
 def test_the_size_may_change_from_message_to_message(images: Line, blocks: Blocks) -> None:
@@ -135,16 +148,33 @@ def test_a_damaged_message_costs_no_other(images: Line, rcl: Rcl, blocks: Blocks
 def test_memory_that_cannot_be_made_is_told_of_and_the_next_message_comes(
     images: Line, blocks: Blocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(self: Blocks, size: int) -> UInt8:
-        raise MemoryError(f"no {size} bytes")
-
     with monkeypatch.context() as patch:
-        patch.setattr(Blocks, "__call__", fails)
+        patch.setattr(Blocks, "__call__", raising(MemoryError("no memory")))
         images.publisher.publish(picture(1))
         images.spin(lambda: bool(images.bad))
     assert images.bad[0].reason == "not_taken" and "\n" not in str(images.bad[0])
     (taken,) = send(images, picture(2))
     assert taken.data.tobytes() == bytes(picture(2).data)
+
+
+def test_what_else_goes_wrong_in_the_making_is_raised_by_the_take(
+    images: Line, rcl: Rcl, blocks: Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = DeviceMemory(blocks)
+    with monkeypatch.context() as patch:
+        patch.setattr(Blocks, "__call__", raising(RuntimeError("of another kind")))
+        images.publisher.publish(picture(1))
+        with pytest.raises(RuntimeError, match="of another kind"):
+            take(images, rcl, memory)
+    images.publisher.publish(picture(2))
+    assert take(images, rcl, memory).tobytes()[-7200:] == bytes(picture(2).data)
+
+
+def raising(error: Exception) -> Callable[[Blocks, int], UInt8]:
+    def make(self: Blocks, size: int) -> UInt8:
+        raise error
+
+    return make
 
 
 def test_pixels_outlive_the_subscription(images: Line, blocks: Blocks) -> None:
@@ -188,4 +218,19 @@ def test_the_pixels_of_an_image_are_found_where_the_message_lies(rcl: Rcl, image
         offset = found.address - data.ctypes.data
         assert data[offset : offset + 40 * 180].tobytes() == bytes(picture(seed + 1).data)
         assert found.step == 180
-        assert pinned_rows(replace(image, data=image.data.copy())) is None
+
+
+def test_only_what_is_read_only_and_in_such_memory_is_found() -> None:
+    block = np.asarray(HostBlock(OrdinaryPool(), 7200))
+    pixels = block.reshape(40, 60, 3)
+    image = PixelImage(pixels, "rgb8", 60, 40, 1, "front")
+    assert pinned_rows(image) is None, "it may be written to"
+    pixels.flags.writeable = False
+    assert pinned_rows(image) == (block.ctypes.data, 180)
+    ordinary = pixels.copy()
+    ordinary.flags.writeable = False
+    assert pinned_rows(replace(image, data=ordinary)) is None
+    for turned in (pixels[::-1], pixels[:, ::-1], pixels[..., ::-1]):
+        assert pinned_rows(replace(image, data=turned)) is None
+    grey = PixelImage(pixels[..., 0], "mono8", 60, 40, 1, "front")
+    assert pinned_rows(grey) is None, "one channel of three"

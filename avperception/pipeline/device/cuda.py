@@ -115,7 +115,11 @@ class CudaRunner:
                     image.decode()  # a damaged image's size must not cost the graph of the sound ones
                 self._capture(image, pinned, layout)
             assert self.graph is not None
-            results = self.graph.launch(image, pinned)
+            try:
+                results = self.graph.launch(image, pinned)
+            except BaseException:  # what is on the stream by then may still read the image
+                self._stream.synchronize()
+                raise
             self._launched_s = time.perf_counter()
         self._pending = (deliver, results, started_ns, image)
 

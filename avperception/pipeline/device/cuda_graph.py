@@ -218,7 +218,7 @@ class FrameGraph:
         row_bytes = self._shape[1]
         is_uploaded = self._decoder is None and not self._in_place
         size = HEADER_BYTES + (len(rows) * row_bytes if is_uploaded else 0)
-        # A header alone is read where it lies: its upload would take longer than a look at it.
+        # The header alone is read where it lies: its upload would take longer than a look at it.
         self._inbox = self.memory.inbox(size, mapped=self._mapped or self._in_place)
         self._addresses = self._inbox.host[:HEADER_BYTES].view(np.uint64)
         self._pixels = self._inbox.host[HEADER_BYTES:].reshape(-1, row_bytes)

@@ -20,6 +20,9 @@ SHORTEST_SLEEP_S = 50e-6
 SOONER = 0.95
 """By this the usual time shrinks when what is waited for was there after the sleep."""
 
+MOST_OVERSLEPT = 3
+"""So often running that is chance; sleeps end late now and then."""
+
 LOOK_PERIOD_S = 20e-6
 """Between two looks; to fall asleep and to wake up takes some more."""
 
@@ -39,6 +42,7 @@ class Patience:
 
     def __init__(self) -> None:
         self._typical_s = 0.0
+        self._overslept = 0
 
     def wait(self, begun_s: float, is_there: Callable[[], bool], limit_s: float) -> None:
         """Sleep for the better part, then look again and again whether it is there, for up to `limit_s`.
@@ -47,15 +51,24 @@ class Patience:
         """
         _wake_on_time()
         has_slept = self._sleep(begun_s)
-        if not is_there():
-            self._look(is_there, limit_s)
-            took_s = time.perf_counter() - begun_s
-            # Downward at once, upward slowly: one late frame must not make the next ones late.
+        if is_there():
+            self._learn_from_one_that_was_there(begun_s, has_slept)
+            return
+        self._look(is_there, limit_s)
+        took_s = time.perf_counter() - begun_s
+        self._overslept = 0
+        if took_s > limit_s:
+            self._typical_s = 0.0
+        else:  # Downward at once, upward slowly: one late frame must not make the next ones late.
             self._typical_s = min(took_s, 1.1 * self._typical_s) if self._typical_s else took_s
-        elif has_slept:  # it has become faster, nobody knows by how much: the next is waited for sooner
-            self._typical_s *= SOONER
-        else:  # who comes late does not know how long it took, but that it took no longer
+
+    def _learn_from_one_that_was_there(self, begun_s: float, has_slept: bool) -> None:
+        if not has_slept:  # who comes late does not know how long it took, but that it took no longer
             self._typical_s = min(self._typical_s, time.perf_counter() - begun_s)
+        elif self._overslept < MOST_OVERSLEPT:
+            self._typical_s, self._overslept = SOONER * self._typical_s, self._overslept + 1
+        else:  # it has become faster for good: the next is waited for awake, and timed
+            self._typical_s, self._overslept = 0.0, 0
 
     def _sleep(self, begun_s: float) -> bool:
         """Sleep for the better part of the usual time, if that is worth it."""

@@ -73,7 +73,7 @@ class FrameRunner(Protocol):
     """How often the work was captured: once for each layout of image that came after another."""
 
     def launch(self, image: Image, layout: Hashable, deliver: Delivery) -> None:
-        """Begin with an image and return when it may be changed; what is read-only may be held until the end.
+        """Begin with an image; a JPEG, and what is read-only, may be read and held until the end.
 
         Work that depends on more of the image than `layout` says is wrong. Raises MessageError for an
         image that cannot be used and EngineError when a network fails.

@@ -21,14 +21,19 @@ class PinnedMemory:
         self._size = 0
 
     def __call__(self, size: int) -> UInt8:
-        """Give so many bytes (size,), pinned unless there is no more of it; then they are ordinary."""
+        """Give so many bytes (size,), pinned unless there is no more of it; then they are ordinary.
+
+        So are all that follow of this size: images of both kinds by turns would be captured anew each time.
+        """
         if size != self._size:
             # The old pool goes with its last block: messages of ever new sizes must not pile up in memory.
             self._pool, self._size = self._cupy.cuda.PinnedMemoryPool(), size
-        try:
-            return np.asarray(HostBlock(self._pool, size))
-        except (MemoryError, self._cupy.cuda.runtime.CUDARuntimeError):
-            return np.empty(size, np.uint8)
+        if self._pool is not None:
+            try:
+                return np.asarray(HostBlock(self._pool, size))
+            except (MemoryError, self._cupy.cuda.runtime.CUDARuntimeError):
+                self._pool = None
+        return np.empty(size, np.uint8)
 
 
 class PinnedRows(NamedTuple):

@@ -6,6 +6,7 @@ import gc
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from agreement import check_identical
@@ -135,9 +136,17 @@ def test_one_that_is_turned_round_is_copied(on_gpu: MakePipeline, images: list[I
         assert "copy" in result.stage_ms
 
 
-def test_memory_of_one_size_is_used_again_and_of_many_sizes_given_back(
-    on_gpu: MakePipeline, images: list[Image]
+def test_read_only_images_in_ordinary_memory_are_copied(
+    on_gpu: MakePipeline, images: list[Image], expected: list[CameraResult]
 ) -> None:
+    data = images[0].data.copy()
+    data.flags.writeable = False
+    result = on_gpu().process(replace(images[0], data=data))
+    check_identical(result, expected[0])
+    assert "copy" in result.stage_ms
+
+
+def test_memory_of_one_size_is_used_again_and_outlives_its_pool(on_gpu: MakePipeline) -> None:
     make_memory = on_gpu().image_memory
     assert make_memory is not None
     first = make_memory(1 << 20)
@@ -148,4 +157,15 @@ def test_memory_of_one_size_is_used_again_and_of_many_sizes_given_back(
     again[...] = 7
     for size in range(1, 100):
         make_memory(size << 12)[...] = 1
-    assert (again == 7).all(), "what is held stays, whatever became of its pool"
+    assert (again == 7).all()
+
+
+def test_memory_of_many_sizes_does_not_pile_up(on_gpu: MakePipeline, cupy: Any) -> None:
+    make_memory = on_gpu().image_memory
+    assert make_memory is not None
+    pools = []
+    for size in range(1, 20):
+        make_memory(size << 12)
+        pools.append(weakref.ref(make_memory._pool))
+    gc.collect()
+    assert sum(pool() is not None for pool in pools) == 1
