@@ -10,18 +10,22 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import rclpy
 from line import Line, picture
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import Image
+from rig import Rig
+from sensor_msgs.msg import CompressedImage, Image
 
 from avperception.bags.definitions import typestore
 from avperception.nodes.conversions.images import image_from_message
 from avperception.nodes.message_memory import DeviceMemory
 from avperception.nodes.serialized import Rcl, load_rcl
+from avperception.pipeline.camera import CameraPipeline, PendingResult
+from avperception.pipeline.device import CpuDevice, MakeMemory
 from avperception.pipeline.device.graph_memory import HostBlock
 from avperception.pipeline.device.pinned import pinned_rows
 from avperception.types import Image as PixelImage
@@ -234,3 +238,46 @@ def test_only_what_is_read_only_and_in_such_memory_is_found() -> None:
         assert pinned_rows(replace(image, data=turned)) is None
     grey = PixelImage(pixels[..., 0], "mono8", 60, 40, 1, "front")
     assert pinned_rows(grey) is None, "one channel of three"
+
+
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch) -> list[PixelImage]:
+    """The images that the cameras of a node begin with, on a device that reads them where they lie."""
+    images: list[PixelImage] = []
+    submit = CameraPipeline.submit
+
+    def note(self: CameraPipeline, image: PixelImage, *arguments: Any, **further: Any) -> PendingResult:
+        images.append(image)
+        return submit(self, image, *arguments, **further)
+
+    def make_image_memory(self: CpuDevice) -> MakeMemory:
+        return lambda size: np.asarray(HostBlock(OrdinaryPool(), size))
+
+    monkeypatch.setattr(CameraPipeline, "submit", note)
+    monkeypatch.setattr(CpuDevice, "make_image_memory", make_image_memory)
+    return images
+
+
+@pytest.mark.parametrize("transport", ["raw", "compressed"])
+def test_a_node_begins_with_raw_images_where_rcl_put_them(
+    submitted: list[PixelImage], transport: str
+) -> None:
+    with Rig({"cameras": ["front"], "front.transport": transport}) as rig:
+        rig.start()
+        topic = "/perception/input/front/image_raw"
+        is_raw = transport == "raw"
+        publisher = (
+            rig.publisher(Image, topic) if is_raw else rig.publisher(CompressedImage, f"{topic}/compressed")
+        )
+        rig.spin_until(lambda: publisher.get_subscription_count() > 0)
+        message = picture(3)
+        if not is_raw:
+            pixels = np.frombuffer(message.data, np.uint8).reshape(40, 60, 3)
+            file = cv2.imencode(".jpg", pixels)[1].tobytes()
+            message = CompressedImage(header=message.header, format="jpeg", data=file)
+        publisher.publish(message)
+        rig.spin_until(lambda: submitted)
+    (image,) = submitted
+    assert (pinned_rows(image) is not None) == is_raw
+    if is_raw:
+        assert image.data.tobytes() == bytes(message.data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -65,3 +65,17 @@ def shifted(images: Sequence[Image], count: int) -> list[Image]:
         bgr_image(np.ascontiguousarray(np.roll(images[i % len(images)].data, 8 * i, axis=1)), i)
         for i in range(count)
     ]
+
+
+def received(image: Image, offset: int = 60, padding: int = 0) -> Image:
+    """The image as a message brings it: at any place of its memory, its rows apart by any padding."""
+    from avperception.pipeline.device.pinned import PinnedMemory
+
+    rows, itemsize = len(image.data), image.data.dtype.itemsize
+    step = image.data[0].nbytes + padding
+    memory = PinnedMemory()(offset + rows * step)
+    typed = memory[offset:].view(image.data.dtype).reshape(rows, step // itemsize)
+    data = typed[:, : image.data[0].size].reshape(image.data.shape)
+    data[...] = image.data
+    data.flags.writeable = False
+    return replace(image, data=data)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import bgr_image
-from frames import SceneFrame, resized, shifted
+from frames import SceneFrame, received, resized, shifted
 
 from avperception.pipeline.camera import CameraPipeline
 from avperception.types import Image
@@ -73,9 +73,10 @@ def used_bytes(cupy: Any) -> int:
     return int(total - free)
 
 
-@pytest.fixture(scope="module")
-def images(scene: list[SceneFrame]) -> list[Image]:
-    return shifted([frame.image for frame in scene[::4]], 20)
+@pytest.fixture(scope="module", params=["ordinary", "pinned"])
+def images(scene: list[SceneFrame], cupy: Any, request: pytest.FixtureRequest) -> list[Image]:
+    found = shifted([frame.image for frame in scene[::4]], 20)
+    return [received(image) for image in found] if request.param == "pinned" else found
 
 
 def overlapped(pipeline: CameraPipeline, images: list[Image], count: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from agreement import check_identical
-from frames import SceneFrame, shifted
+from frames import SceneFrame, received, shifted
 from pixels import COLOUR, GREY, blocks, encoded
 
 from avperception.pipeline.camera import CameraPipeline
@@ -33,19 +33,6 @@ def expected(on_gpu: MakePipeline, images: list[Image]) -> list[CameraResult]:
     return [pipeline.process(image) for image in images]
 
 
-def received(pipeline: CameraPipeline, image: Image, offset: int = 0, padding: int = 0) -> Image:
-    """The image as a message brings it: at any place of its memory, its rows apart by any padding."""
-    assert pipeline.image_memory is not None
-    rows, itemsize = len(image.data), image.data.dtype.itemsize
-    step = image.data[0].nbytes + padding
-    memory = pipeline.image_memory(offset + rows * step)
-    typed = memory[offset:].view(image.data.dtype).reshape(rows, step // itemsize)
-    data = typed[:, : image.data[0].size].reshape(image.data.shape)
-    data[...] = image.data
-    data.flags.writeable = False
-    return replace(image, data=data)
-
-
 @pytest.mark.parametrize("graphs", [True, False])
 @pytest.mark.parametrize("mapped", [True, False])
 def test_they_give_the_same_results(
@@ -53,7 +40,7 @@ def test_they_give_the_same_results(
 ) -> None:
     pipeline = on_gpu(graphs=graphs, mapped=mapped)
     for image, wanted in zip(images, expected, strict=True):
-        result = pipeline.process(received(pipeline, image, offset=76))
+        result = pipeline.process(received(image, offset=76))
         check_identical(result, wanted)
         assert "copy" not in result.stage_ms
     assert pipeline.captures == SLOTS
@@ -65,7 +52,7 @@ def test_they_may_lie_anywhere(
 ) -> None:
     pipeline = on_gpu()
     for image, wanted in zip(images[:3], expected, strict=False):
-        check_identical(pipeline.process(received(pipeline, image, offset, padding)), wanted)
+        check_identical(pipeline.process(received(image, offset, padding)), wanted)
 
 
 @pytest.mark.parametrize("encoding", COLOUR + GREY)
@@ -74,23 +61,23 @@ def test_in_every_encoding(on_gpu: MakePipeline, encoding: str, size: tuple[int,
     pipeline = on_gpu()
     image = encoded(blocks(size[1], size[0]), encoding)
     wanted = pipeline.process(image)
-    check_identical(pipeline.process(received(pipeline, image)), wanted)
+    check_identical(pipeline.process(received(image)), wanted)
 
 
 def test_both_kinds_by_turns(on_gpu: MakePipeline, images: list[Image], expected: list[CameraResult]) -> None:
     pipeline = on_gpu()
     for image, wanted in zip(images, expected, strict=True):
-        check_identical(pipeline.process(received(pipeline, image)), wanted)
+        check_identical(pipeline.process(received(image)), wanted)
         check_identical(pipeline.process(image), wanted)
-        check_identical(pipeline.process(received(pipeline, image)), wanted)
+        check_identical(pipeline.process(received(image)), wanted)
 
 
 def test_two_frames_at_once(on_gpu: MakePipeline, images: list[Image], expected: list[CameraResult]) -> None:
     pipeline = on_gpu()
     wanted = iter(expected * 10)
-    before = pipeline.submit(received(pipeline, images[0]))
+    before = pipeline.submit(received(images[0]))
     for image in (images * 10)[1:]:
-        pending = pipeline.submit(received(pipeline, image))
+        pending = pipeline.submit(received(image))
         check_identical(before.result(), next(wanted))
         before = pending
     check_identical(before.result(), next(wanted))
@@ -100,8 +87,8 @@ def test_one_is_held_until_its_result_is_there_and_no_longer(
     on_gpu: MakePipeline, images: list[Image], expected: list[CameraResult]
 ) -> None:
     pipeline = on_gpu()
-    pipeline.process(received(pipeline, images[0]))
-    image = received(pipeline, images[1])
+    pipeline.process(received(images[0]))
+    image = received(images[1])
     pixels = weakref.ref(image.data)
     pending = pipeline.submit(image)
     del image
@@ -129,7 +116,7 @@ def test_one_that_may_be_written_to_is_copied(
 
 def test_one_that_is_turned_round_is_copied(on_gpu: MakePipeline, images: list[Image]) -> None:
     pipeline = on_gpu()
-    image = received(pipeline, images[0])
+    image = received(images[0])
     for data in (image.data[::-1], image.data[:, ::-1]):
         result = pipeline.process(replace(image, data=data))
         check_identical(result, pipeline.process(replace(image, data=data.copy())))
