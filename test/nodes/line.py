@@ -46,11 +46,6 @@ class Line:
             self._executor.spin_once(timeout_sec=0.05)
         assert until()
 
-    def spin_for(self, seconds: float) -> None:
-        end_s = time.monotonic() + seconds
-        while time.monotonic() < end_s:
-            self._executor.spin_once(timeout_sec=0.05)
-
     def close(self) -> None:
         """End it, once."""
         if self.is_closed:

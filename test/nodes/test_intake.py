@@ -4,43 +4,17 @@ from __future__ import annotations
 
 import gc
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-import rclpy
 from line import Line, picture
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from avperception.nodes.conversions.images import serialized_image
-from avperception.nodes.serialized import Rcl, load_rcl
-
-
-@pytest.fixture
-def rcl() -> Rcl:
-    found = load_rcl()
-    assert found is not None, "every ROS 2 installation has librcl.so"
-    return found
-
-
-@pytest.fixture
-def line(rcl: Rcl) -> Iterator[Callable[[type[Any]], Line]]:
-    rclpy.init()
-    node = rclpy.create_node("line")
-    made: list[Line] = []
-
-    def make(message_type: type[Any]) -> Line:
-        made.append(Line(node, rcl, message_type))
-        made[0].spin(lambda: made[0].publisher.get_subscription_count() > 0)
-        return made[0]
-
-    yield make
-    for one in made:
-        one.close()
-    node.destroy_node()
-    rclpy.shutdown()
+from avperception.nodes.serialized import Rcl
 
 
 def test_images_come_as_they_were_sent(line: Callable[[type[Any]], Line]) -> None:

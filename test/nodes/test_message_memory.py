@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import rclpy
 from line import Line, picture
-from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from rig import Rig
 from sensor_msgs.msg import CompressedImage, Image
@@ -23,7 +21,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from avperception.bags.definitions import typestore
 from avperception.nodes.conversions.images import image_from_message
 from avperception.nodes.message_memory import DeviceMemory
-from avperception.nodes.serialized import Rcl, load_rcl
+from avperception.nodes.serialized import Rcl
 from avperception.pipeline.camera import CameraPipeline, PendingResult
 from avperception.pipeline.device import CpuDevice, MakeMemory
 from avperception.pipeline.device.graph_memory import HostBlock
@@ -57,22 +55,8 @@ def blocks() -> Blocks:
 
 
 @pytest.fixture
-def rcl() -> Rcl:
-    found = load_rcl()
-    assert found is not None, "every ROS 2 installation has librcl.so"
-    return found
-
-
-@pytest.fixture
-def images(rcl: Rcl, blocks: Blocks) -> Iterator[Line]:
-    rclpy.init()
-    node: Node = rclpy.create_node("line")
-    line = Line(node, rcl, Image, blocks)
-    line.spin(lambda: line.publisher.get_subscription_count() > 0)
-    yield line
-    line.close()
-    node.destroy_node()
-    rclpy.shutdown()
+def images(line: Callable[..., Line], blocks: Blocks) -> Line:
+    return line(Image, blocks)
 
 
 def send(images: Line, *messages: Image) -> list[Any]:

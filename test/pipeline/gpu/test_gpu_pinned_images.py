@@ -6,7 +6,6 @@ import gc
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from agreement import check_identical
@@ -147,7 +146,7 @@ def test_memory_of_one_size_is_used_again_and_outlives_its_pool(on_gpu: MakePipe
     assert (again == 7).all()
 
 
-def test_memory_of_many_sizes_does_not_pile_up(on_gpu: MakePipeline, cupy: Any) -> None:
+def test_memory_of_many_sizes_does_not_pile_up(on_gpu: MakePipeline) -> None:
     make_memory = on_gpu().image_memory
     assert make_memory is not None
     pools = []
