@@ -22,11 +22,11 @@ def measure_cameras(subject: Subject, device: Device) -> list[dict[str, Any]]:
     `launched_hz` launches the graphs alone, back to back, without any other work of the host. The images lie
     where the node receives them; `copied_` are the rates with images in ordinary memory.
     """
-    return [_row(count, subject, device) for count in subject.options.cameras]
-
-
-def _row(count: int, subject: Subject, device: Device) -> dict[str, Any]:
     received = subject.received_by(device)
+    return [_row(count, subject, received, device) for count in subject.options.cameras]
+
+
+def _row(count: int, subject: Subject, received: Subject, device: Device) -> dict[str, Any]:
     pipelines = [make_pipeline(subject, device, f"camera{number}") for number in range(count)]
     row: dict[str, Any] = {"cameras": count, **_rates_hz(pipelines, received)}
     if isinstance(device, CudaDevice):

@@ -50,7 +50,7 @@ class Rcl:
     def take(self, subscription: Any, memory: MessageMemory | None = None) -> UInt8 | None:
         """Take the next message of an rclpy subscription as bytes (N,), None if there is none.
 
-        They lie in rcl's memory without a word. Raises MessageError `not_taken`.
+        They lie in `memory`, or else in rcl's own. Raises MessageError `not_taken`.
         """
         memory = memory or self._memory
         message = memory.offer()

@@ -147,8 +147,7 @@ class CudaRunner:
         """Wait until the GPU has announced something; gives the milliseconds that took."""
         start_s = time.perf_counter()
         # To look at a flag now and then takes a third of the processor time that CUDA's own wait spins away.
-        patience.wait(self._launched_s, has_come, LONGEST_LOOK_S)
-        if not has_come():
+        if not patience.wait(self._launched_s, has_come, LONGEST_LOOK_S):
             self._stream.synchronize()  # a GPU that is lost announces nothing: this raises
         return 1e3 * (time.perf_counter() - start_s)
 

@@ -116,7 +116,8 @@ class FrameGraph:
         An image that is not copied, a JPEG or one that is `pinned`, must be held until they are there.
         """
         if pinned:
-            self._addresses[SOURCE], self._host_ms = pinned, {}
+            self._addresses[SOURCE] = pinned
+            self._host_ms = {}
         else:
             self.copy(image)
         results = self._take_host_arrays()

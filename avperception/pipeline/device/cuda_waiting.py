@@ -44,23 +44,24 @@ class Patience:
         self._typical_s = 0.0
         self._overslept = 0
 
-    def wait(self, begun_s: float, is_there: Callable[[], bool], limit_s: float) -> None:
+    def wait(self, begun_s: float, is_there: Callable[[], bool], limit_s: float) -> bool:
         """Sleep for the better part, then look again and again whether it is there, for up to `limit_s`.
 
-        It began at `begun_s` (`time.perf_counter`).
+        It began at `begun_s` (`time.perf_counter`). Tells whether it is there in the end.
         """
         _wake_on_time()
         has_slept = self._sleep(begun_s)
         if is_there():
             self._learn_from_one_that_was_there(begun_s, has_slept)
-            return
-        self._look(is_there, limit_s)
+            return True
+        has_come = self._look(is_there, limit_s)
         took_s = time.perf_counter() - begun_s
         self._overslept = 0
         if took_s > limit_s:
             self._typical_s = 0.0
         else:  # Downward at once, upward slowly: one late frame must not make the next ones late.
             self._typical_s = min(took_s, 1.1 * self._typical_s) if self._typical_s else took_s
+        return has_come
 
     def _learn_from_one_that_was_there(self, begun_s: float, has_slept: bool) -> None:
         if not has_slept:  # who comes late does not know how long it took, but that it took no longer
@@ -80,10 +81,14 @@ class Patience:
         return True
 
     @staticmethod
-    def _look(is_there: Callable[[], bool], limit_s: float) -> None:
+    def _look(is_there: Callable[[], bool], limit_s: float) -> bool:
+        """Nap and look by turns; it was not there a moment ago."""
         end_s = time.perf_counter() + limit_s
-        while not is_there() and time.perf_counter() < end_s:
+        while time.perf_counter() < end_s:
             time.sleep(LOOK_PERIOD_S)
+            if is_there():
+                return True
+        return False
 
 
 def _wake_on_time() -> None:
